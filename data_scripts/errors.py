@@ -1,0 +1,17 @@
+"""Errors that tell a learner what is missing and what to do about it."""
+
+
+class DataError(RuntimeError):
+    """Data could not be brought to a notebook; the message says why and what to do."""
+
+
+class CacheError(DataError):
+    """The cache folder cannot be used: not writable, or the disk is full."""
+
+
+class DownloadError(DataError):
+    """A public file is not in the cache and could not be fetched."""
+
+
+class RegistryError(DataError):
+    """``registry.toml`` is malformed, or does not list the file that was asked for."""

@@ -1,0 +1,70 @@
+"""GlyphNet as a Keras model that computes what the PyTorch module computes, from the same weights."""
+
+import keras
+import numpy as np
+from keras import layers
+
+from data_scripts.glyphnet_weights import read_weights
+
+WIDTHS = (24, 64, 128)
+
+
+def _conv(x: keras.KerasTensor, channels: int, kernel: int, stride: int, name: str) -> keras.KerasTensor:
+    # PyTorch pads evenly on all sides; Keras's 'same' with stride 2 pads right and below only.
+    if kernel > 1:
+        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+    return layers.Conv2D(channels, kernel, stride, use_bias=False, name=name)(x)
+
+
+def _normalise(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    # PyTorch's epsilon, and its momentum of 0.1, which Keras writes as 0.9.
+    return layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name=name)(x)
+
+
+def _block(x: keras.KerasTensor, channels: int, stride: int, name: str) -> keras.KerasTensor:
+    h = layers.ReLU(name=f"{name}.relu1")(_normalise(_conv(x, channels, 3, stride, f"{name}.conv1"), f"{name}.bn1"))
+    h = _normalise(_conv(h, channels, 3, 1, f"{name}.conv2"), f"{name}.bn2")
+    if stride != 1 or x.shape[-1] != channels:
+        x = _normalise(_conv(x, channels, 1, stride, f"{name}.shortcut.0"), f"{name}.shortcut.1")
+    return layers.ReLU(name=f"{name}.relu2")(layers.Add(name=f"{name}.add")([h, x]))
+
+
+def build_backbone(widths: tuple[int, int, int] = WIDTHS) -> keras.Model:
+    """Build the untrained backbone: images ``(N, 32, 32, 1)`` in [0, 1] to pooled features ``(N, 128)``."""
+    first, second, third = widths
+    images = keras.Input((32, 32, 1), name="images")
+    x = layers.ReLU(name="stem_relu")(_normalise(_conv(images, first, 3, 2, "stem"), "stem_bn"))
+    x = _block(x, first, 1, "block1")
+    x = _block(x, second, 2, "block2")
+    x = _block(x, third, 2, "block3")
+    return keras.Model(images, layers.GlobalAveragePooling2D(name="features")(x), name="glyphnet_backbone")
+
+
+def _set_layer(layer: keras.Layer, tensors: dict[str, np.ndarray]) -> None:
+    name = layer.name
+    if isinstance(layer, layers.Conv2D):
+        layer.set_weights([tensors[f"{name}.weight"].transpose(2, 3, 1, 0)])
+    elif isinstance(layer, layers.BatchNormalization):
+        parts = ("weight", "bias", "running_mean", "running_var")
+        layer.set_weights([tensors[f"{name}.{part}"] for part in parts])
+    elif isinstance(layer, layers.Dense):
+        layer.set_weights([tensors[f"{name}.weight"].T, tensors[f"{name}.bias"]])
+
+
+def load_backbone() -> keras.Model:
+    """Return the pre-trained backbone: images ``(N, 32, 32, 1)`` in [0, 1] to pooled features ``(N, 128)``."""
+    tensors = read_weights()
+    model = build_backbone()
+    for layer in model.layers:
+        _set_layer(layer, tensors)
+    return model
+
+
+def load_glyphnet() -> keras.Model:
+    """Return the pre-trained network with its source head: images ``(N, 32, 32, 1)`` to logits ``(N, letters)``."""
+    tensors = read_weights()
+    backbone = load_backbone()
+    head = layers.Dense(len(tensors["head.bias"]), name="head")
+    model = keras.Model(backbone.input, head(backbone.output), name="glyphnet")
+    _set_layer(head, tensors)
+    return model

@@ -1,0 +1,1 @@
+"""Tools that run, build and check the workbook."""

@@ -1,0 +1,1 @@
+"""Builds notebooks from their paired text and checks what was built."""

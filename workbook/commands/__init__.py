@@ -1,0 +1,1 @@
+"""The commands of ``python -m workbook``, one a module; each parses and calls one library function."""

@@ -1,0 +1,1 @@
+"""The methods that the chapters teach, for later chapters and labs to import."""

@@ -1,0 +1,1 @@
+"""Runs notebooks as parameterised jobs; treats notebooks as files and imports no methods."""

@@ -1,0 +1,17 @@
+"""How many threads this process may use: all cores, or its share when several notebooks run side by side."""
+
+import os
+
+
+def available_threads() -> int:
+    """Return ``WORKBOOK_THREADS`` (the runner sets it for its workers), else the cores this process may run on.
+
+    Raises:
+        ValueError: ``WORKBOOK_THREADS`` is set to something that is not a positive whole number.
+    """
+    share = os.environ.get("WORKBOOK_THREADS", "")
+    if not share:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not share.isdigit() or int(share) < 1:
+        raise ValueError(f"WORKBOOK_THREADS={share!r}: expected a whole number of at least 1; unset it for all cores")
+    return int(share)
