@@ -1,10 +1,12 @@
 """GlyphNet as a Keras model that computes what the PyTorch module computes, from the same weights."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 from keras import layers
 
-from data_scripts.glyphnet_weights import read_weights
+from data_scripts.glyphnet_weights import WEIGHTS, read_weights
 
 WIDTHS = (24, 64, 128)
 
@@ -51,19 +53,27 @@ def _set_layer(layer: keras.Layer, tensors: dict[str, np.ndarray]) -> None:
         layer.set_weights([tensors[f"{name}.weight"].T, tensors[f"{name}.bias"]])
 
 
-def load_backbone() -> keras.Model:
-    """Return the pre-trained backbone: images ``(N, 32, 32, 1)`` in [0, 1] to pooled features ``(N, 128)``."""
-    tensors = read_weights()
+def load_backbone(path: Path = WEIGHTS) -> keras.Model:
+    """Return the pre-trained backbone: images ``(N, 32, 32, 1)`` in [0, 1] to pooled features ``(N, 128)``.
+
+    Args:
+        path: of the weights file; the shipped one unless told otherwise.
+    """
+    tensors = read_weights(path)
     model = build_backbone()
     for layer in model.layers:
         _set_layer(layer, tensors)
     return model
 
 
-def load_glyphnet() -> keras.Model:
-    """Return the pre-trained network with its source head: images ``(N, 32, 32, 1)`` to logits ``(N, letters)``."""
-    tensors = read_weights()
-    backbone = load_backbone()
+def load_glyphnet(path: Path = WEIGHTS) -> keras.Model:
+    """Return the pre-trained network with its source head: images ``(N, 32, 32, 1)`` to logits ``(N, letters)``.
+
+    Args:
+        path: of the weights file; the shipped one unless told otherwise.
+    """
+    tensors = read_weights(path)
+    backbone = load_backbone(path)
     head = layers.Dense(len(tensors["head.bias"]), name="head")
     model = keras.Model(backbone.input, head(backbone.output), name="glyphnet")
     _set_layer(head, tensors)

@@ -23,17 +23,17 @@ def _grey_halves() -> dict[str, tuple[Image.Image, ...]]:
     }
 
 
-def photo_patches(n: int, *, half: str, seed: int, size: int = 32) -> np.ndarray:
+def labelled_patches(n: int, *, half: str, seed: int, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
     """Cut square grey patches at random places and scales (32 to 96 pixels, resized).
 
     Args:
         n: how many.
         half: ``"pretraining"`` (left halves of the photographs) or ``"task"`` (right halves); they share no pixel.
-        seed: of places and scales.
+        seed: of photographs, places and scales.
         size: side of a returned patch in pixels.
 
     Returns:
-        uint8 ``(n, size, size)``.
+        uint8 ``(n, size, size)``, and int64 ``(n,)``: 0 for a patch of the palace, 1 for one of the flower.
 
     Raises:
         ValueError: ``half`` is neither of the two.
@@ -42,12 +42,18 @@ def photo_patches(n: int, *, half: str, seed: int, size: int = 32) -> np.ndarray
         raise ValueError(f"half={half!r}: expected one of {HALVES}")
     photos = _grey_halves()[half]
     generator = np.random.default_rng(seed)
-    patches = np.empty((n, size, size), np.uint8)
+    patches, sources = np.empty((n, size, size), np.uint8), np.empty(n, np.int64)
     for index in range(n):
-        photo = photos[generator.integers(len(photos))]
+        sources[index] = generator.integers(len(photos))
+        photo = photos[sources[index]]
         side = int(generator.integers(32, 97))
         left = int(generator.integers(photo.width - side + 1))
         top = int(generator.integers(photo.height - side + 1))
         box = (left, top, left + side, top + side)
         patches[index] = photo.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    return patches
+    return patches, sources
+
+
+def photo_patches(n: int, *, half: str, seed: int, size: int = 32) -> np.ndarray:
+    """Return the patches of `labelled_patches` without their labels: uint8 ``(n, size, size)``."""
+    return labelled_patches(n, half=half, seed=seed, size=size)[0]

@@ -10,6 +10,7 @@ at any time: the next call goes on from the last checkpoint, kept in the cache f
 import argparse
 import csv
 import json
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ class Settings:
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then half a cosine down to zero (Loshchilov and Hutter 2017)."""
         share = step / self.steps
-        return self.peak_learning_rate * min(1.0, share / self.warm_up_share) * 0.5 * (1 + np.cos(np.pi * share))
+        return self.peak_learning_rate * min(1.0, share / self.warm_up_share) * 0.5 * (1 + math.cos(math.pi * share))
 
 
 class Source:

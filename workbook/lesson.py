@@ -6,6 +6,7 @@ tests compare and that the runner reads back.
 """
 
 import importlib
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +29,7 @@ class _Session:
 
     starter: Any = None
     in_scope: bool = True
-    claimed: set[str] = field(default_factory=set)
+    claimed: dict[str, str] = field(default_factory=dict)
 
 
 _session = _Session()
@@ -58,6 +59,7 @@ def begin(framework: str | None = None, *, profile: str = "quick", seed: int = 0
         _session.starter = importlib.import_module(_STARTERS[framework])
         _session.starter.start(seed)
     else:
+        random.seed(seed)
         np.random.seed(seed)
     _session.in_scope = bool(scope)
     _session.claimed.clear()
@@ -70,21 +72,23 @@ def claim(id: str, statement: str, holds: bool, *, scope: bool | None = None) ->
     when the notebook is checked, on another machine.
 
     Args:
-        id: chapter number, a point and a name: ``"01.probe-wins-at-one-shot"``; unique in the notebook.
+        id: chapter number, a point and a name: ``"01.probe-wins-at-one-shot"``; unique in the notebook. A cell that
+            a learner runs again may make its claim again.
         statement: the conclusion, in words.
         holds: the computed verdict, a Python or NumPy boolean.
         scope: overrides the notebook's scope (see `begin`) for this claim.
 
     Raises:
         TypeError: ``holds`` is not a boolean: a claim rests on a comparison, not on a number that happens to be true.
-        ValueError: the id was already claimed in this run.
+        ValueError: the id already stands for another statement in this run.
         AssertionError: the claim is in scope and false.
     """
     if not isinstance(holds, bool | np.bool_):
         raise TypeError(f"claim {id!r}: holds is {type(holds).__name__}, expected a boolean (write the comparison out)")
-    if id in _session.claimed:
-        raise ValueError(f"claim {id!r} is made twice in this notebook: give the second one a name of its own")
-    _session.claimed.add(id)
+    if _session.claimed.setdefault(id, statement) != statement:
+        raise ValueError(
+            f"claim {id!r} already states {_session.claimed[id]!r} in this notebook: give this one an id of its own"
+        )
     in_scope = _session.in_scope if scope is None else bool(scope)
     verdict = "holds" if holds else "does not hold"
     line = f"Claim {id} · {statement} · {verdict}" + ("" if in_scope else " (out of scope)")
@@ -96,7 +100,10 @@ def claim(id: str, statement: str, holds: bool, *, scope: bool | None = None) ->
 
 def _measure(name: str, values: Sequence[float] | float, expected: tuple[float, float] | None, unit: str) -> dict:
     numbers = np.atleast_1d(np.asarray(values, dtype=float)).ravel()
-    interval = mean_interval(numbers, confidence=CONFIDENCE)
+    try:
+        interval = mean_interval(numbers, confidence=CONFIDENCE)
+    except ValueError as error:
+        raise ValueError(f"record {name!r}: {error}") from error
     return {
         "name": name,
         "values": [float(v) for v in numbers],
@@ -141,6 +148,9 @@ def record(
         expected: lowest and highest mean a learner should see; a mean outside is pointed out, and nothing more.
         unit: such as ``"s"`` or ``"images/s"``; empty for shares.
         digits: after the point.
+
+    Raises:
+        ValueError: there is no value, or one that is not finite.
     """
     measured = _measure(name, values, expected, unit)
     count = len(measured["values"])
@@ -167,6 +177,9 @@ def record_table(
         expected: bands by ``(row, column)``; an entry outside its band is marked.
         corner: heading of the first column.
         unit, digits: as in `record`.
+
+    Raises:
+        ValueError: there is no value at all, or one that is not finite; the message names the entry.
     """
     bands = expected or {}
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
@@ -183,6 +196,8 @@ def record_table(
             entries.append(_shown(measured, digits) + (" (outside its band)" if outside else ""))
             measured_rows.append(measured)
         lines.append(f"| {row} | " + " | ".join(entries) + " |")
+    if not measured_rows:
+        raise ValueError(f"record table {name!r}: expected at least one row with values, got none")
     counts = {len(m["values"]) for m in measured_rows}
     if counts != {1}:
         number = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"

@@ -12,6 +12,6 @@ def available_threads() -> int:
     share = os.environ.get("WORKBOOK_THREADS", "")
     if not share:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not share.isdigit() or int(share) < 1:
+    if not share.isdecimal() or int(share) < 1:
         raise ValueError(f"WORKBOOK_THREADS={share!r}: expected a whole number of at least 1; unset it for all cores")
     return int(share)

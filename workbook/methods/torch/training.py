@@ -23,9 +23,9 @@ def random_shift(images: torch.Tensor, reach: int, generator: torch.Generator) -
     n, _, height, width = images.shape
     padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
     down, right = torch.randint(0, 2 * reach + 1, (2, n, 1), generator=generator)
-    rows = down + torch.arange(height)
-    columns = right + torch.arange(width)
-    picked = torch.arange(n)[:, None, None]
+    rows = (down + torch.arange(height)).to(images.device)
+    columns = (right + torch.arange(width)).to(images.device)
+    picked = torch.arange(n, device=images.device)[:, None, None]
     return padded.permute(0, 2, 3, 1)[picked, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 

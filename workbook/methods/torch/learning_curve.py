@@ -1,0 +1,157 @@
+"""Accuracy against the number of labelled examples, for four ways to learn a task: the experiment of chapter 01.
+
+Every arm gets the same: k examples a class (the same rows in every arm of a draw), the same augmentation (shifts of
+up to two pixels) and the same search budget (four candidate settings, scored on validation rows of draws that are
+used for nothing else). Test rows are looked at once, with the setting already chosen.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from torch import nn
+
+from data_scripts.glyphnet_torch import GlyphNet
+from data_scripts.task import Task, sample_k_shot
+from workbook.methods.torch.training import accuracy, as_images, extract_features, fit, random_shift
+
+SHIFT = 2
+SHIFTED_COPIES = 8
+SEARCH_DRAWS = (1000, 1001, 1002)
+"""Seeds of the draws that settings are chosen on; no reported draw has them."""
+
+CANDIDATES: dict[str, tuple[dict, ...]] = {
+    "pixels": tuple({"centred": m, "copies": c} for m in (False, True) for c in (0, SHIFTED_COPIES)),
+    "scratch": tuple({"learning_rate": rate} for rate in (1e-3, 3e-3, 1e-2, 3e-2)),
+    "probe": tuple({"C": C, "copies": copies} for C in (30.0, 300.0) for copies in (0, SHIFTED_COPIES)),
+    "finetuned": tuple({"learning_rate": rate} for rate in (3e-4, 1e-3, 3e-3, 1e-2)),
+}
+"""Four settings an arm: the whole search."""
+
+ARMS = tuple(CANDIDATES)
+LABELS = {
+    "pixels": "nearest neighbour on pixels",
+    "scratch": "trained from scratch",
+    "probe": "linear probe on frozen features",
+    "finetuned": "fine-tuned",
+}
+
+
+def unit_length(rows: np.ndarray) -> np.ndarray:
+    """Scale every row of ``(n, d)`` to Euclidean length 1."""
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@dataclass
+class Bench:
+    """A task with everything that its runs share.
+
+    Attributes:
+        task: the target task; images ``(N, 32, 32)``.
+        pretrained: returns a fresh pre-trained network.
+        steps: gradient steps of the two trained arms.
+    """
+
+    task: Task
+    pretrained: Callable[[], GlyphNet]
+    steps: int
+
+    def __post_init__(self) -> None:
+        self.images = as_images(self.task.inputs)
+        self.labels = torch.from_numpy(self.task.labels)
+        generator = torch.Generator().manual_seed(0)
+        self._copies = [self.images] + [random_shift(self.images, SHIFT, generator) for _ in range(SHIFTED_COPIES)]
+        self._pixels = [copy.flatten(1).numpy() for copy in self._copies]
+        self._features: list[np.ndarray] | None = None
+
+    def _views(self, arm: str) -> list[np.ndarray]:
+        """Vectors of all images, then of their shifted copies: pixels, or features of unit length."""
+        if arm == "pixels":
+            return self._pixels
+        if self._features is None:
+            network = self.pretrained()
+            features = [extract_features(network, copy).numpy() for copy in self._copies]
+            self._features = [unit_length(f) for f in features]
+        return self._features
+
+    def _classify(self, arm: str, train: np.ndarray, score: np.ndarray, setting: Mapping) -> float:
+        copies = setting["copies"]
+        views = self._views(arm)[: copies + 1]
+        if setting.get("centred"):
+            views = [unit_length(view - view.mean(axis=1, keepdims=True)) for view in views]
+        inputs = np.concatenate([view[train] for view in views])
+        labels = np.tile(self.task.labels[train], copies + 1)
+        if arm == "pixels":
+            model = KNeighborsClassifier(1)
+        else:
+            # C multiplies the sum over rows: copies must not count as more evidence.
+            model = LogisticRegression(C=setting["C"] / (copies + 1), max_iter=1000)
+        return float(model.fit(inputs, labels).score(views[0][score], self.task.labels[score]))
+
+    def _train(self, arm: str, train: np.ndarray, score: np.ndarray, setting: Mapping, seed: int) -> float:
+        torch.manual_seed(seed)
+        classes = len(self.task.class_names)
+        if arm == "scratch":
+            network = GlyphNet(classes).to(memory_format=torch.channels_last)
+        else:
+            network = self.pretrained()
+            network.head = nn.Linear(network.head.in_features, classes)
+        rate = setting["learning_rate"]
+        fit(
+            network,
+            self.images[train],
+            self.labels[train],
+            steps=self.steps,
+            learning_rate=rate,
+            seed=seed,
+            shift=SHIFT,
+        )
+        return accuracy(network, self.images[score], self.labels[score])
+
+    def run(
+        self, arm: str, k: int, draw: int, setting: Mapping, *, rows: str = "test", training_seed: int | None = None
+    ) -> float:
+        """Learn from k examples a class and return the accuracy on other rows.
+
+        Args:
+            arm: one of `ARMS`.
+            k: examples a class.
+            draw: seed of the examples, and of the training unless ``training_seed`` says otherwise.
+            setting: one of the arm's `CANDIDATES`.
+            rows: ``"test"`` or ``"validation"``.
+            training_seed: of initial weights, batches and shifts.
+        """
+        train = sample_k_shot(self.task, k, seed=draw)
+        score = {"test": self.task.test, "validation": self.task.validation}[rows]
+        if arm in ("pixels", "probe"):
+            return self._classify(arm, train, score, setting)
+        return self._train(arm, train, score, setting, draw if training_seed is None else training_seed)
+
+    def search(self, arm: str, k: int, *, draws: Sequence[int] = SEARCH_DRAWS) -> int:
+        """Return the index of the arm's candidate with the best mean validation accuracy over the search draws."""
+        means = [
+            np.mean([self.run(arm, k, draw, setting, rows="validation") for draw in draws])
+            for setting in CANDIDATES[arm]
+        ]
+        return int(np.argmax(means))
+
+
+def learning_curves(
+    bench: Bench, ks: Sequence[int], draws: Sequence[int], chosen: Mapping[tuple[str, int], int]
+) -> dict[tuple[str, int], list[float]]:
+    """Return the test accuracies of every arm at every k, one number a draw, in the order of ``draws``.
+
+    Args:
+        bench: the task.
+        ks: examples a class.
+        draws: seeds; draw i of every arm and k is the same draw, so differences are paired.
+        chosen: index into `CANDIDATES` by ``(arm, k)``.
+    """
+    return {
+        (arm, k): [bench.run(arm, k, draw, CANDIDATES[arm][chosen[arm, k]]) for draw in draws]
+        for arm in ARMS
+        for k in ks
+    }
