@@ -20,7 +20,7 @@ SIZE = 32
 """Side of a rendered image in pixels."""
 
 BOX = 26
-"""The longer side of a letter's ink is scaled to this many pixels and centred."""
+"""The longer side of a letter's box (ink and side bearings) is scaled to this many pixels and centred."""
 
 MIN_FACES = 8
 """A letter must stand in at least this many faces to be a class."""
@@ -71,7 +71,9 @@ def _coverage() -> dict[int, list[int]]:
 
 
 def render(text: str, face: Path, *, size: int = SIZE, box: int = BOX) -> np.ndarray:
-    """Draw one character, its ink scaled so that the longer side is ``box`` pixels, centred.
+    """Draw one character so that the longer side of its box is ``box`` pixels, centred.
+
+    The box is the font's: ink and side bearings, so the ink itself may be a few pixels smaller.
 
     Returns:
         uint8 ``(size, size)``, 255 is full ink on a background of 0; all zeros where the face draws nothing.

@@ -178,6 +178,7 @@ def write(run: Pretraining, network: GlyphNet, path: Path) -> None:
     tensors = {k: v.contiguous() for k, v in network.state_dict().items() if "num_batches" not in k}
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={"letters": json.dumps(run.source.letters, ensure_ascii=False)})
+    partial.chmod(0o644)  # safetensors writes for its owner alone
     partial.replace(path)
     written = {"torch": torch.__version__, "classes": len(run.source.letters), "minutes": round(run.seconds / 60, 1)}
     path.with_suffix(".json").write_text(json.dumps(asdict(run.settings) | written, indent=2) + "\n")

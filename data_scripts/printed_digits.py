@@ -10,7 +10,7 @@ from data_scripts.task import Task, split_rows
 
 PRINT_VERSION = "1"
 BOXES = (20, 22, 24, 26, 28, 30, 32)
-"""Each face prints each digit at seven sizes (pixels of the longer side of the ink)."""
+"""Each face prints each digit at seven sizes (pixels of the longer side of its box)."""
 
 
 def _make() -> dict[str, np.ndarray]:

@@ -198,9 +198,14 @@ def test_a_truncated_file_is_not_used(load, tmp_path):
 
 
 @pytest.mark.parametrize("load", [load_glyphnet, read_weights, read_letters])
-def test_weights_of_another_network_are_refused(load, tmp_path):
+@pytest.mark.parametrize(
+    ("tensors", "metadata"),
+    [(["layer.weight"], {"letters": '["A"]'}), (["stem.weight", "head.bias"], None)],
+    ids=["other tensors", "no letters"],
+)
+def test_weights_of_another_network_are_refused(load, tensors, metadata, tmp_path):
     path = tmp_path / "other.safetensors"
-    save_file({"layer.weight": np.zeros((2, 2), np.float32)}, path)
+    save_file({name: np.zeros((2, 2), np.float32) for name in tensors}, path, metadata=metadata)
     with pytest.raises(ValueError, match=r"other\.safetensors does not hold a GlyphNet"):
         load(path)
 

@@ -8,13 +8,14 @@ grid: {k: [1, 5]}           # crossed: one job for each combination
 seeds: [0, 1, 2]            # crossed too, as the parameter 'seed'
 ```
 
-Instead of ``notebooks``, ``jobs`` lists entries ``{notebook, parameters, grid, seeds}``. The top level then
+Instead of ``notebooks``, ``jobs`` lists entries ``{name, notebook, parameters, grid, seeds}``; a name stands for the
+notebook's in the jobs' ids. The top level then
 gives their defaults: an entry's parameters are merged over it, its own grid or seeds replace it.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from workbook.runner.errors import JobError, did_you_mean
 from workbook.runner.jobs import Request
 
 _TOP_KEYS = ("name", "notebooks", "jobs", "parameters", "grid", "seeds")
-_JOB_KEYS = ("notebook", "parameters", "grid", "seeds")
+_JOB_KEYS = ("name", "notebook", "parameters", "grid", "seeds")
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class _Reader:
                 "grid": own["grid"] if "grid" in entry else top["grid"],
                 "seeds": own["seeds"] if "seeds" in entry else top["seeds"],
             }
-            requests.append(self._request(entry.get("notebook"), settings, f"{where}.notebook"))
+            request = self._request(entry.get("notebook"), settings, f"{where}.notebook")
+            requests.append(replace(request, name=self._name(entry.get("name"), f"{where}.")))
         return JobFile(self._name(content.get("name")), requests)
 
     def _check_keys(self, mapping: Mapping[str, Any], allowed: tuple[str, ...], where: str) -> None:
@@ -136,13 +138,13 @@ class _Reader:
             grid["seed"] = settings["seeds"]
         return Request(str(notebook), settings["parameters"], grid)
 
-    def _name(self, name: Any) -> str | None:
+    def _name(self, name: Any, where: str = "") -> str | None:
         if name is None:
             return None
         if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+=-]*", name) or name == "latest":
             self.problems.append(
-                f"'name': expected a folder name of letters, digits, '-', '_' or '.' (not 'latest'), for example "
-                f"01-reference-grid, got {_shown(name)}"
+                f"'{where}name': expected a folder name of letters, digits, '-', '_' or '.' (not 'latest'), for "
+                f"example 01-reference-grid, got {_shown(name)}"
             )
             return None
         return name

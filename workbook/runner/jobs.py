@@ -20,11 +20,12 @@ _LONGEST_ID = 120  # file systems stop at 255 bytes; temporary names add to it
 
 @dataclass(frozen=True)
 class Request:
-    """One notebook as a person names it, the parameters it gets, and those that are crossed."""
+    """One notebook as a person names it, the parameters it gets, those that are crossed, and a name for its jobs."""
 
     notebook: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,16 @@ class _Source:
     parameters: dict[str, Parameter]
 
 
+@dataclass(frozen=True)
+class _Crossing:
+    """A notebook with one combination of values: ``names`` are the crossed parameters, ``name`` the job's own."""
+
+    source: _Source
+    parameters: dict[str, Any]
+    names: tuple[str, ...]
+    name: str | None
+
+
 def plan_jobs(
     requests: Sequence[Request],
     assignments: Sequence[str] = (),
@@ -61,7 +72,7 @@ def plan_jobs(
     known = list_notebooks() if known is None else known
     overrides, problems = _overrides(assignments, profile)
     sources: dict[Path, _Source] = {}
-    crossed: list[tuple[_Source, dict[str, Any], tuple[str, ...]]] = []
+    crossed: list[_Crossing] = []
     for request in requests:
         try:
             path = find_notebook(request.notebook, known)
@@ -73,7 +84,7 @@ def plan_jobs(
         problems += [f"{path.stem}: {problem}" for problem in _problems(source, parameters, request.grid)]
         for values in itertools.product(*request.grid.values()):
             crossing = dict(zip(request.grid, values, strict=True))
-            crossed.append((source, {**parameters, **crossing}, tuple(request.grid)))
+            crossed.append(_Crossing(source, {**parameters, **crossing}, tuple(request.grid), request.name))
     if not requests:
         problems.append("no notebooks to run: chapters/ holds none yet (python -m workbook build makes them)")
     if not problems:
@@ -82,8 +93,8 @@ def plan_jobs(
         raise JobError(problems)
     ids = _ids(crossed)
     return [
-        Job(job_id, source.path, source.kernel, parameters)
-        for job_id, (source, parameters, _) in zip(ids, crossed, strict=True)
+        Job(job_id, one.source.path, one.source.kernel, one.parameters)
+        for job_id, one in zip(ids, crossed, strict=True)
     ]
 
 
@@ -122,8 +133,8 @@ def _problems(source: _Source, parameters: Mapping[str, Any], grid: Mapping[str,
     return [problem for problem in found if problem]
 
 
-def _repeated(crossed: Sequence[tuple[_Source, dict[str, Any], tuple[str, ...]]]) -> list[str]:
-    counts = Counter((source.path, repr(sorted(parameters.items()))) for source, parameters, _ in crossed)
+def _repeated(crossed: Sequence[_Crossing]) -> list[str]:
+    counts = Counter((one.source.path, repr(sorted(one.parameters.items()))) for one in crossed)
     return [
         f"{path.stem} is listed {count} times with the same parameters: keep one"
         for (path, _), count in counts.items()
@@ -131,25 +142,24 @@ def _repeated(crossed: Sequence[tuple[_Source, dict[str, Any], tuple[str, ...]]]
     ]
 
 
-def _ids(crossed: Sequence[tuple[_Source, dict[str, Any], tuple[str, ...]]]) -> list[str]:
-    """Return a readable id for each: stem and crossed parameters, and more only where these do not tell apart."""
+def _ids(crossed: Sequence[_Crossing]) -> list[str]:
+    """Return a readable id for each: name or stem, crossed parameters, and more only where these do not tell apart."""
     folders = defaultdict(set)
-    for source, _, _ in crossed:
-        folders[source.path.stem.lower()].add(source.path.parent)
+    paths = [one.source.path for one in crossed]
+    for path in paths:
+        folders[path.stem.lower()].add(path.parent)
     stems = [
-        f"{source.path.parent.name}-{source.path.stem}"
-        if len(folders[source.path.stem.lower()]) > 1
-        else source.path.stem
-        for source, _, _ in crossed
+        one.name or (f"{path.parent.name}-{path.stem}" if len(folders[path.stem.lower()]) > 1 else path.stem)
+        for one, path in zip(crossed, paths, strict=True)
     ]
     ids = [
-        _slug(stem, {name: parameters[name] for name in names})
-        for stem, (_, parameters, names) in zip(stems, crossed, strict=True)
+        _slug(stem, {name: one.parameters[name] for name in one.names})
+        for stem, one in zip(stems, crossed, strict=True)
     ]
     clashes = _clashes(ids)
     ids = [
-        _slug(stem, parameters) if job_id.lower() in clashes else job_id
-        for job_id, stem, (_, parameters, _) in zip(ids, stems, crossed, strict=True)
+        _slug(stem, one.parameters) if job_id.lower() in clashes else job_id
+        for job_id, stem, one in zip(ids, stems, crossed, strict=True)
     ]
     # What still clashes differs only in characters that a file name cannot show.
     clashes, seen = _clashes(ids), Counter()
