@@ -31,6 +31,21 @@ seeds: [0, 1, 2]
     )
 
 
+def test_named_entry_names_its_jobs(read, good):
+    file = read("""
+jobs:
+- {name: short, notebook: "01", parameters: {seed: 1}}
+- {name: long, notebook: "01", parameters: {seed: 2}, grid: {k: [1, 5]}}
+""")
+    jobs = plan_jobs(file.requests, known=[good])
+    assert [job.id for job in jobs] == ["short", "long-k=1", "long-k=5"]
+
+
+def test_name_that_is_no_file_name_is_refused(read):
+    with pytest.raises(JobError, match=r"'jobs\[0\]\.name': expected a folder name"):
+        read("jobs: [{name: a/b, notebook: '01'}]")
+
+
 def test_entries_of_jobs_win_over_the_top_level(read):
     file = read("""
 parameters: {draws: 1, k: 1}

@@ -58,7 +58,8 @@ def _shows(text: str, record: dict, in_table: bool) -> bool:
     """Tell whether ``text`` shows the record's mean, plain or in per cent, rounded to the digits shown.
 
     A single record shows its mean first. In a table any number may be it, so there a whole number counts only if
-    what follows marks it as a mean: the row heading '1' of 'k = 1' is not the mean .9 with no digits.
+    what follows marks it as a mean (the row heading '1' of 'k = 1' is not the mean .9 with no digits) or if the
+    mean itself is whole, such as a count.
     """
     numbers = list(_NUMBER.finditer(text))
     if not in_table:
@@ -67,7 +68,9 @@ def _shows(text: str, record: dict, in_table: bool) -> bool:
     return any(
         _rounds_to(match, record["mean"])
         for match in numbers
-        if "." in match["digits"] or text[match.end("digits") :].lstrip().startswith(marks)
+        if "." in match["digits"]
+        or float(record["mean"]).is_integer()
+        or text[match.end("digits") :].lstrip().startswith(marks)
     )
 
 

@@ -5,7 +5,9 @@ up to two pixels) and the same search budget (four candidate settings, scored on
 used for nothing else). Test rows are looked at once, with the setting already chosen.
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +33,8 @@ CANDIDATES: dict[str, tuple[dict, ...]] = {
 }
 """Four settings an arm: the whole search."""
 
+_RANDOM_NUMBERS = threading.Lock()
+
 ARMS = tuple(CANDIDATES)
 LABELS = {
     "pixels": "nearest neighbour on pixels",
@@ -38,6 +42,17 @@ LABELS = {
     "probe": "linear probe on frozen features",
     "finetuned": "fine-tuned",
 }
+
+
+def describe(setting: Mapping) -> str:
+    """Return a candidate setting in a few words, such as ``"rate 0.003"`` or ``"C 30, shifted copies"``."""
+    words = {"learning_rate": "rate {:g}", "C": "C {:g}"}
+    parts = [words[name].format(value) for name, value in setting.items() if name in words]
+    if setting.get("centred"):
+        parts.append("contrast-normalised")
+    if setting.get("copies"):
+        parts.append("shifted copies")
+    return ", ".join(parts) or "as they are"
 
 
 def unit_length(rows: np.ndarray) -> np.ndarray:
@@ -77,6 +92,10 @@ class Bench:
             self._features = [unit_length(f) for f in features]
         return self._features
 
+    def prepare(self) -> None:
+        """Compute the features of all images now rather than in the first run that needs them."""
+        self._views("probe")
+
     def _classify(self, arm: str, train: np.ndarray, score: np.ndarray, setting: Mapping) -> float:
         copies = setting["copies"]
         views = self._views(arm)[: copies + 1]
@@ -91,14 +110,19 @@ class Bench:
             model = LogisticRegression(C=setting["C"] / (copies + 1), max_iter=1000)
         return float(model.fit(inputs, labels).score(views[0][score], self.task.labels[score]))
 
-    def _train(self, arm: str, train: np.ndarray, score: np.ndarray, setting: Mapping, seed: int) -> float:
-        torch.manual_seed(seed)
-        classes = len(self.task.class_names)
-        if arm == "scratch":
-            network = GlyphNet(classes).to(memory_format=torch.channels_last)
-        else:
+    def _untrained(self, arm: str, seed: int) -> GlyphNet:
+        # New weights come from PyTorch's global random numbers: runs side by side must not interleave there.
+        with _RANDOM_NUMBERS:
+            torch.manual_seed(seed)
+            classes = len(self.task.class_names)
+            if arm == "scratch":
+                return GlyphNet(classes).to(memory_format=torch.channels_last)
             network = self.pretrained()
             network.head = nn.Linear(network.head.in_features, classes)
+            return network
+
+    def _train(self, arm: str, train: np.ndarray, score: np.ndarray, setting: Mapping, seed: int) -> float:
+        network = self._untrained(arm, seed)
         rate = setting["learning_rate"]
         fit(
             network,
@@ -150,8 +174,17 @@ def learning_curves(
         draws: seeds; draw i of every arm and k is the same draw, so differences are paired.
         chosen: index into `CANDIDATES` by ``(arm, k)``.
     """
-    return {
-        (arm, k): [bench.run(arm, k, draw, CANDIDATES[arm][chosen[arm, k]]) for draw in draws]
-        for arm in ARMS
-        for k in ks
-    }
+    bench.prepare()
+    runs = [(arm, k, draw) for arm in ARMS for k in ks for draw in draws]
+    threads = torch.get_num_threads()
+    # On networks this small, several runs of one thread each are faster than one run of several threads.
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            scores = list(pool.map(lambda run: bench.run(*run, CANDIDATES[run[0]][chosen[run[:2]]]), runs))
+    finally:
+        torch.set_num_threads(threads)
+    curves: dict[tuple[str, int], list[float]] = {}
+    for (arm, k, _), score in zip(runs, scores, strict=True):
+        curves.setdefault((arm, k), []).append(score)
+    return curves
