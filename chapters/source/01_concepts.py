@@ -172,8 +172,8 @@ for name, by_arm in one_shot.items():
 # %%
 from workbook.concept_map import draw_map
 
-places = {"pre-training": (0.1, 0.5), "fine-tuning": (0.42, 0.95), "feature reuse": (0.42, 0.05)}
-places |= {"domain adaptation": (0.72, 0.5), "distillation": (0.98, 0.0)}
+places = {"pre-training": (0.05, 0.55), "fine-tuning": (0.42, 1.0), "feature reuse": (0.42, 0.55)}
+places |= {"domain adaptation": (0.8, 0.78), "distillation": (0.95, 0.05)}
 arrows = [("pre-training", "fine-tuning", "start values"), ("pre-training", "feature reuse", "frozen φ")]
 arrows += [("fine-tuning", "feature reuse", "better φ"), ("fine-tuning", "domain adaptation", "a source model")]
 arrows += [("feature reuse", "domain adaptation", "where to align"), ("domain adaptation", "distillation", "a teacher")]
@@ -332,7 +332,7 @@ claim(
 # %% [markdown]
 # ### The reference grid
 #
-# Three draws show the shape. For the fine print (who leads when the gap is a point?) we ran the same notebook as a job with twelve draws; its dated results ship with the course,
+# Three draws show the shape. For the fine print (who leads when the gap is a point?) we ran the same notebook as a job with twelve draws (21 November 2026, two x86-64 cores, no GPU); its results ship with the course,
 # and `python -m workbook run --jobs chapters/reference/01_concepts.yaml` makes them again. Differences are taken *draw by draw*: when both arms get a lucky draw,
 # luck cancels.
 
@@ -366,7 +366,7 @@ if len(reference):
     lead = record_values(reference, main_job, "01.difference-photo_digits")
     claim(
         "01.fine-tuning-overtakes-late",
-        "in the reference grid on photo_digits the probe leads up to k = 10 and fine-tuning at k = 50, intervals clear of zero",
+        "reference grid, photo_digits: the probe leads up to k = 10, fine-tuning at k = 50",
         all(lead["probe − fine-tuned", f"k={k}"][1] > 0 for k in (1, 2, 5, 10))
         and lead["probe − fine-tuned", "k=50"][2] < 0,
     )
@@ -383,7 +383,7 @@ if len(reference):
     longer = record_values(reference, "longer-training", "01.difference-photo_digits")
     claim(
         "01.longer-training-halves-the-gap",
-        "in the reference grid, 300 steps close over half of the gap from scratch to fine-tuned (photo_digits, k = 50), not all",
+        "reference grid, photo_digits, k = 50: 300 steps close over half of scratch's gap, not all",
         longer["fine-tuned − scratch", "k=50"][1] > 0
         and longer["fine-tuned − scratch", "k=50"][2] < lead["fine-tuned − scratch", "k=50"][0] / 2,
     )
@@ -572,7 +572,8 @@ if section:
         record("01.gpu.peak-memory", torch.cuda.max_memory_allocated() / 2**20, unit="MiB", digits=0)
 
 # %% [markdown]
-# On two cores the batch gains nothing: the arithmetic is the same and the cores were already busy. A GPU is idle most of the time on a network this small, and the batch fills it.
+# On two cores the batch gains nothing: the arithmetic is the same, and the cores were already busy. A GPU waits most of the time on a network this small, and the batch is there to fill it. How much that buys, your device
+# will tell you: no figure from a real one is recorded beside this chapter yet.
 #
 # ## What to take away
 #
@@ -582,7 +583,7 @@ if section:
 # - Same draws, same budget, same augmentation; validation rows for choices; a baseline that hurts; an interval that says of what.
 #
 # > **Mistakes box.** *Calling the target's training set the source*: with an ImageNet network the source is ImageNet. *Comparing a tuned arm with an untuned one*: a careless
-# > scratch baseline loses twenty points that transfer never earned. *One draw, one seed.* *Reporting the best of many settings on test rows.* *Believing that a large pre-trained network
+# > scratch baseline loses points that transfer never earned. *One draw, one seed.* *Reporting the best of many settings on test rows.* *Believing that a large pre-trained network
 # > must over-fit a small target*: frozen or fine-tuned with a small rate, it did best exactly where data were fewest.
 #
 # **A question left open.** The probe's lead over fine-tuning at small $k$ comes from a random head shaking good features. Could one have both, the probe's safety and fine-tuning's reach? (Chapters 02 and 04.)
