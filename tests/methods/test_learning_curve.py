@@ -81,7 +81,7 @@ def test_the_search_finds_the_better_setting(monkeypatch, bench):
     scores = {0: 0.2, 1: 0.9, 2: 0.5, 3: 0.4}
     candidates = CANDIDATES["probe"]
 
-    def run(arm, k, draw, setting, *, rows):
+    def run(arm, k, draw, setting, rows):
         assert rows == "validation"
         return scores[candidates.index(setting)]
 

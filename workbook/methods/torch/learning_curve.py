@@ -77,28 +77,27 @@ class Bench:
     def __post_init__(self) -> None:
         self.images = as_images(self.task.inputs)
         self.labels = torch.from_numpy(self.task.labels)
-        generator = torch.Generator().manual_seed(0)
-        self._copies = [self.images] + [random_shift(self.images, SHIFT, generator) for _ in range(SHIFTED_COPIES)]
-        self._pixels = [copy.flatten(1).numpy() for copy in self._copies]
-        self._features: list[np.ndarray] | None = None
+        self._generator = torch.Generator().manual_seed(0)
+        self._copies = [self.images]
+        self._features: list[np.ndarray] = []
+        self._extractor: GlyphNet | None = None
+        self._lock = threading.Lock()
 
-    def _views(self, arm: str) -> list[np.ndarray]:
+    def _views(self, arm: str, copies: int) -> list[np.ndarray]:
         """Vectors of all images, then of their shifted copies: pixels, or features of unit length."""
-        if arm == "pixels":
-            return self._pixels
-        if self._features is None:
-            network = self.pretrained()
-            features = [extract_features(network, copy).numpy() for copy in self._copies]
-            self._features = [unit_length(f) for f in features]
-        return self._features
-
-    def prepare(self) -> None:
-        """Compute the features of all images now rather than in the first run that needs them."""
-        self._views("probe")
+        with self._lock:
+            while len(self._copies) <= copies:
+                self._copies.append(random_shift(self.images, SHIFT, self._generator))
+            if arm == "pixels":
+                return [copy.flatten(1).numpy() for copy in self._copies[: copies + 1]]
+            self._extractor = self._extractor or self.pretrained()
+            for copy in self._copies[len(self._features) : copies + 1]:
+                self._features.append(unit_length(extract_features(self._extractor, copy).numpy()))
+            return self._features[: copies + 1]
 
     def _classify(self, arm: str, train: np.ndarray, score: np.ndarray, setting: Mapping) -> float:
         copies = setting["copies"]
-        views = self._views(arm)[: copies + 1]
+        views = self._views(arm, copies)
         if setting.get("centred"):
             views = [unit_length(view - view.mean(axis=1, keepdims=True)) for view in views]
         inputs = np.concatenate([view[train] for view in views])
@@ -110,7 +109,8 @@ class Bench:
             model = LogisticRegression(C=setting["C"] / (copies + 1), max_iter=1000)
         return float(model.fit(inputs, labels).score(views[0][score], self.task.labels[score]))
 
-    def _untrained(self, arm: str, seed: int) -> GlyphNet:
+    def network(self, arm: str, seed: int) -> GlyphNet:
+        """Return the network that a trained arm starts from: random, or pre-trained with a new random head."""
         # New weights come from PyTorch's global random numbers: runs side by side must not interleave there.
         with _RANDOM_NUMBERS:
             torch.manual_seed(seed)
@@ -122,7 +122,7 @@ class Bench:
             return network
 
     def _train(self, arm: str, train: np.ndarray, score: np.ndarray, setting: Mapping, seed: int) -> float:
-        network = self._untrained(arm, seed)
+        network = self.network(arm, seed)
         rate = setting["learning_rate"]
         fit(
             network,
@@ -136,7 +136,7 @@ class Bench:
         return accuracy(network, self.images[score], self.labels[score])
 
     def run(
-        self, arm: str, k: int, draw: int, setting: Mapping, *, rows: str = "test", training_seed: int | None = None
+        self, arm: str, k: int, draw: int, setting: Mapping, rows: str = "test", training_seed: int | None = None
     ) -> float:
         """Learn from k examples a class and return the accuracy on other rows.
 
@@ -154,13 +154,24 @@ class Bench:
             return self._classify(arm, train, score, setting)
         return self._train(arm, train, score, setting, draw if training_seed is None else training_seed)
 
+    def run_all(self, runs: Sequence[tuple]) -> list[float]:
+        """Return `run` of every tuple of its arguments ``(arm, k, draw, setting[, rows, training_seed])``, in order.
+
+        On networks this small, several runs of one thread each are faster than one run of several threads.
+        """
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(threads) as pool:
+                return list(pool.map(lambda run: self.run(*run), runs))
+        finally:
+            torch.set_num_threads(threads)
+
     def search(self, arm: str, k: int, *, draws: Sequence[int] = SEARCH_DRAWS) -> int:
         """Return the index of the arm's candidate with the best mean validation accuracy over the search draws."""
-        means = [
-            np.mean([self.run(arm, k, draw, setting, rows="validation") for draw in draws])
-            for setting in CANDIDATES[arm]
-        ]
-        return int(np.argmax(means))
+        runs = [(arm, k, draw, setting, "validation") for setting in CANDIDATES[arm] for draw in draws]
+        scores = np.reshape(self.run_all(runs), (len(CANDIDATES[arm]), len(draws)))
+        return int(scores.mean(axis=1).argmax())
 
 
 def learning_curves(
@@ -174,17 +185,8 @@ def learning_curves(
         draws: seeds; draw i of every arm and k is the same draw, so differences are paired.
         chosen: index into `CANDIDATES` by ``(arm, k)``.
     """
-    bench.prepare()
-    runs = [(arm, k, draw) for arm in ARMS for k in ks for draw in draws]
-    threads = torch.get_num_threads()
-    # On networks this small, several runs of one thread each are faster than one run of several threads.
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            scores = list(pool.map(lambda run: bench.run(*run, CANDIDATES[run[0]][chosen[run[:2]]]), runs))
-    finally:
-        torch.set_num_threads(threads)
+    runs = [(arm, k, draw, CANDIDATES[arm][chosen[arm, k]]) for arm in ARMS for k in ks for draw in draws]
     curves: dict[tuple[str, int], list[float]] = {}
-    for (arm, k, _), score in zip(runs, scores, strict=True):
+    for (arm, k, *_), score in zip(runs, bench.run_all(runs), strict=True):
         curves.setdefault((arm, k), []).append(score)
     return curves
