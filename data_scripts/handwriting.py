@@ -38,6 +38,13 @@ def rows_of_part(n: int, part: str, *, seed: int) -> np.ndarray:
     return np.sort(order[: n // 2] if part == "first" else order[n // 2 :])
 
 
+def digit_task(name: str, images: np.ndarray, labels: np.ndarray, *, split_seed: int, part: str) -> Task:
+    """Make the `Task` of pictures of scikit-learn's digits, row i of ``images`` showing digit i."""
+    chosen = rows_of_part(len(labels), part, seed=split_seed)
+    train, validation, test = split_rows(labels[chosen], seed=split_seed)
+    return Task(name, images[chosen], labels[chosen], DIGITS, train, validation, test)
+
+
 def load_handwriting(*, split_seed: int = 0, part: str = "all") -> Task:
     """Load the handwritten digits.
 
@@ -48,7 +55,4 @@ def load_handwriting(*, split_seed: int = 0, part: str = "all") -> Task:
     Returns:
         A `Task` with images float32 ``(N, 32, 32)`` in [0, 1], ten classes ``"0"`` to ``"9"``.
     """
-    images, labels = digit_images()
-    chosen = rows_of_part(len(labels), part, seed=split_seed)
-    train, validation, test = split_rows(labels[chosen], seed=split_seed)
-    return Task("handwriting", images[chosen], labels[chosen], DIGITS, train, validation, test)
+    return digit_task("handwriting", *digit_images(), split_seed=split_seed, part=part)

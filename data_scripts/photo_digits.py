@@ -3,9 +3,9 @@
 import numpy as np
 
 from data_scripts.cache import cached_arrays
-from data_scripts.handwriting import DIGITS, digit_images, rows_of_part
+from data_scripts.handwriting import digit_images, digit_task
 from data_scripts.photographs import photo_patches
-from data_scripts.task import Task, split_rows
+from data_scripts.task import Task
 
 BLEND_VERSION = "1"
 CONTRAST = (0.5, 0.9)
@@ -49,7 +49,4 @@ def load_photo_digits(*, split_seed: int = 0, part: str = "all") -> Task:
         A `Task` with images float32 ``(N, 32, 32)`` in [0, 1], ten classes ``"0"`` to ``"9"``.
     """
     arrays = cached_arrays("photo_digits", BLEND_VERSION, _make)
-    images, labels = arrays["images"], arrays["labels"]
-    chosen = rows_of_part(len(labels), part, seed=split_seed)
-    train, validation, test = split_rows(labels[chosen], seed=split_seed)
-    return Task("photo_digits", images[chosen], labels[chosen], DIGITS, train, validation, test)
+    return digit_task("photo_digits", arrays["images"], arrays["labels"], split_seed=split_seed, part=part)

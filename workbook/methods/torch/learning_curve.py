@@ -1,8 +1,8 @@
 """Accuracy against the number of labelled examples, for four ways to learn a task: the experiment of chapter 01.
 
-Every arm gets the same: k examples a class (the same rows in every arm of a draw), the same augmentation (shifts of
-up to two pixels) and the same search budget (four candidate settings, scored on validation rows of draws that are
-used for nothing else). Test rows are looked at once, with the setting already chosen.
+Every arm gets the same: k examples a class (the same rows in every arm of a draw), the same augmentation to use or
+not (shifts of up to two pixels) and the same search budget (four candidate settings, scored on validation rows, for
+draws that are not reported). Test rows are looked at once, with the setting already chosen.
 """
 
 import threading
