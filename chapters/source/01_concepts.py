@@ -468,7 +468,7 @@ for label, start in sources.items():
     torch.manual_seed(seed)
     bench = Bench(targets["photo_digits"], start, steps)
     for arm in ("probe", "finetuned") if label == "photo source" else ("probe",):
-        best = bench.search(arm, k) if arm == "finetuned" else chosen["photo_digits"][arm, k]
+        best = bench.search(arm, k, draws=(1000, 1001)) if arm == "finetuned" else chosen["photo_digits"][arm, k]
         setting = CANDIDATES[arm][best]
         after[f"{name_of[arm]}, {label}"] = bench.run_all([(arm, k, draw, setting) for draw in draw_seeds])
 record_table("01.negative", {f"photo_digits, k={k}": after}, corner="target")

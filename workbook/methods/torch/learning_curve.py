@@ -79,15 +79,17 @@ class Bench:
         self.labels = torch.from_numpy(self.task.labels)
         self._generator = torch.Generator().manual_seed(0)
         self._copies = [self.images]
+        self._place = np.full(len(self.labels), -1)
+        self._place[self.task.train] = np.arange(len(self.task.train))
         self._features: list[np.ndarray] = []
         self._extractor: GlyphNet | None = None
         self._lock = threading.Lock()
 
     def _views(self, arm: str, copies: int) -> list[np.ndarray]:
-        """Vectors of all images, then of their shifted copies: pixels, or features of unit length."""
+        """Vectors of all images, then of shifted copies of the training images: pixels, or features of unit length."""
         with self._lock:
             while len(self._copies) <= copies:
-                self._copies.append(random_shift(self.images, SHIFT, self._generator))
+                self._copies.append(random_shift(self.images, SHIFT, self._generator)[self.task.train])
             if arm == "pixels":
                 return [copy.flatten(1).numpy() for copy in self._copies[: copies + 1]]
             self._extractor = self._extractor or self.pretrained()
@@ -100,7 +102,8 @@ class Bench:
         views = self._views(arm, copies)
         if setting.get("centred"):
             views = [unit_length(view - view.mean(axis=1, keepdims=True)) for view in views]
-        inputs = np.concatenate([view[train] for view in views])
+        first, *shifted = views
+        inputs = np.concatenate([first[train], *(view[self._place[train]] for view in shifted)])
         labels = np.tile(self.task.labels[train], copies + 1)
         if arm == "pixels":
             model = KNeighborsClassifier(1)
