@@ -114,7 +114,7 @@ claim(
 # %% [markdown]
 # ## The first number
 #
-# **GlyphNet** is that letter-reading network: a residual network of a third of a million parameters. We cut off its last
+# **GlyphNet** is that letter-reading network: a residual network of about 300,000 parameters. We cut off its last
 # layer, which names letters, and keep the 128 numbers below it: its *features* (特征). On them we fit a logistic
 # regression from **one labelled digit a class**. This is called a *linear probe* (线性探测). Chance is 0.10. The
 # opponent is the simplest method there is: give each image the label of the training image nearest to it in pixels.
@@ -323,7 +323,7 @@ for name in curves:
     )
 
 # %% [markdown]
-# With ten images, fine-tuning has a third of a million parameters to change and next to nothing to correct them with. One suspect is the new, random head, whose first gradients shake good features (chapter 02 tests it); batch-norm
+# With ten images, fine-tuning has about 300,000 parameters to change and next to nothing to correct them with. One suspect is the new, random head, whose first gradients shake good features (chapter 02 tests it); batch-norm
 # statistics of tiny batches and the short training are others. The frozen features stay what they are. Look at the bottom of the left panel too: with one example a class, a network trained from scratch is *worse than comparing pixels*.
 # Give the trained arms more examples and their handicaps go, at different speeds:
 
