@@ -9,6 +9,7 @@ from data_scripts.task import Task
 
 BLEND_VERSION = "1"
 CONTRAST = (0.5, 0.9)
+"""Set so that a nearest neighbour on raw pixels finds the task as hard as in the course's design (.22 at k = 1)."""
 
 
 def blend(ink: np.ndarray, patches: np.ndarray, *, seed: int) -> np.ndarray:

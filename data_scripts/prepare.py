@@ -30,7 +30,7 @@ def load(name: str) -> str:
     return f"{shape}, {len(task.class_names)} classes"
 
 
-TASKS = ("glyphs", "handwriting", "photo_digits", "printed_digits", "faces", "breast_cancer")
+TASKS = ("glyphs", "handwriting", "photo_digits", "which_photo", "printed_digits", "faces", "breast_cancer")
 STEPS: dict[str, Callable[[], str]] = {
     "fonts": find_fonts,
     **{name: lambda name=name: load(name) for name in TASKS},

@@ -439,7 +439,8 @@ claim(
 #
 # Transfer is *negative* when the target is learned worse than the same learner does without the source (Wang et al. 2019). Here is a source that does it. The pictures are letters over photographs, but the **label is
 # which photograph** is behind the letter, a palace or a flower. To answer, a network may look past the writing. That is exactly what a reader of digits must not do. We pre-train GlyphNet's
-# architecture on it, then transfer to photo_digits as usual; fine-tuning searches its four rates anew for this source, on validation rows. As a control, one more probe reads the features of a network that was never trained at all.
+# architecture on it, then transfer to photo_digits as usual; fine-tuning searches its four rates anew for this source, on validation rows of two draws (the other arms had
+# three); the probes keep the setting found for the letters. As a control, one more probe reads the features of a network that was never trained at all.
 
 # %%
 import copy
@@ -484,10 +485,17 @@ claim(
     "fine-tuned from the photograph source, the network ends below one trained from scratch, on the mean over draws",
     bool(np.mean(np.subtract(after["fine-tuned, photo source"], after[LABELS["scratch"]])) < 0),
 )
+later = record_values(reference, "longer-training", "01.negative")
+ends = [later["photo_digits, k=50", start][0] for start in ("fine-tuned, photo source", LABELS["scratch"])]
+claim(
+    "01.negative-transfer-fades",
+    "reference grid, k = 50, 300 steps: fine-tuned from the photograph source and from scratch are within one point",
+    abs(ends[0] - ends[1]) < 0.01,
+)
 
 # %% [markdown]
 # The source never had to keep what tells digits apart, and little of it can be read off its frozen features: compare the last column, a network that learned nothing. Fine-tuning repairs much, and within the same steps ends *below* a random start. (One such
-# pre-training and three draws make a demonstration, not a law.) So the
+# pre-training and three draws make a demonstration, not a law. Nor is the harm for ever: in the reference grid, with fifty examples and 300 steps, this start and the random one end within a point of each other, shown above.) So the
 # useful question is never 'is the source large?' but **'did the source have to keep what the target needs?'** Letters had to keep strokes; backgrounds did not. Chapter 05 estimates this *before* fine-tuning, chapter 07 meets it again in domain adaptation.
 #
 # Which rules make such comparisons worth believing (draws against training seeds, pairs, validation rows, bands) is the subject of the next lesson, [01b](01b_evaluation.ipynb): one page, and every other chapter keeps to it.
@@ -561,7 +569,7 @@ if section:
 #
 # - Transfer moves something learned on $(\mathcal D_S, \mathcal T_S)$ (rows, features or parameters) to learn $\mathcal T_T$ with fewer labels.
 # - With one example a class, frozen features win. With more, fine-tuning draws level and may pass. With enough labels *and steps*, on an easy task, training from scratch comes near.
-# - A source that did not have to keep what the target needs can do harm, even after fine-tuning.
+# - A source that did not have to keep what the target needs can do harm, even after fine-tuning, until labels and steps make up for it.
 # - Same draws, same budget, same augmentation; validation rows for choices; a strong baseline; intervals that say what they cover.
 #
 # > **Mistakes box.** *Calling the target's training set the source*: with an ImageNet network the source is ImageNet. *Comparing a tuned arm with an untuned one*: a careless

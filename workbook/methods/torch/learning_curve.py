@@ -110,7 +110,7 @@ class Bench:
         else:
             # C multiplies the sum over rows: copies must not count as more evidence.
             model = LogisticRegression(C=setting["C"] / (copies + 1), max_iter=1000)
-        return float(model.fit(inputs, labels).score(views[0][score], self.task.labels[score]))
+        return float(model.fit(inputs, labels).score(first[score], self.task.labels[score]))
 
     def network(self, arm: str, seed: int) -> GlyphNet:
         """Return the network that a trained arm starts from: random, or pre-trained with a new random head."""
