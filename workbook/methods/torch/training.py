@@ -1,8 +1,12 @@
 """Training by stochastic gradient descent: the one loop that every trained arm of a comparison shares."""
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from workbook.methods.torch.policies import train_mode
 
 
 def as_images(inputs) -> torch.Tensor:
@@ -40,11 +44,13 @@ def fit(
     batch: int = 32,
     weight_decay: float = 0.01,
     shift: int = 2,
+    parameters: Iterable | None = None,
+    penalty: Callable[[nn.Module], torch.Tensor] | None = None,
 ) -> nn.Module:
-    """Train all parameters that require a gradient; return the network in evaluation mode.
+    """Train the parameters that require a gradient; return the network in evaluation mode.
 
     AdamW (Loshchilov and Hutter 2019) under a one-cycle learning rate (Smith 2018), cross-entropy, every image
-    shifted at random at every step.
+    shifted at random at every step. Batch normalisation in frozen layers keeps its statistics (`train_mode`).
 
     Args:
         network: maps ``(N, 1, 32, 32)`` to logits ``(N, classes)``; changed in place.
@@ -56,18 +62,25 @@ def fit(
         batch: images a step; all of them when there are fewer.
         weight_decay: of AdamW, on every parameter.
         shift: see `random_shift`.
+        parameters: what AdamW gets in place of all that require a gradient: parameters, or groups with settings of
+            their own, such as ``{"params": [...], "lr": 1e-4}`` (the peak of the cycle for that group).
+        penalty: a term added to the loss, computed from the network at every step.
     """
     generator = torch.Generator().manual_seed(seed)
-    parameters = [p for p in network.parameters() if p.requires_grad]
+    if parameters is None:
+        parameters = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
-    network.train()
+    peaks = [group["lr"] for group in optimiser.param_groups]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, peaks, total_steps=steps)
+    train_mode(network)
     order = torch.empty(0, dtype=torch.int64)
     for _ in range(steps):
         if len(order) < min(batch, len(images)):
             order = torch.randperm(len(images), generator=generator)
         rows, order = order[:batch], order[batch:]
         loss = F.cross_entropy(network(random_shift(images[rows], shift, generator)), labels[rows])
+        if penalty is not None:
+            loss = loss + penalty(network)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
