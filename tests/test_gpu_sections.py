@@ -8,7 +8,12 @@ from workbook.bundles import read_records
 from workbook.paths import CHAPTERS, ROOT
 
 # The smallest setting of everything that is not the GPU section.
-TOKEN = {"01_concepts": {"draws": 1, "ks": [1], "steps": 2}}
+TOKEN = {
+    "05_feature_extraction": {"draws": 1, "ks": [1], "steps": 2, "epochs": 1},
+    "04_fine_tuning_pytorch": {"draws": 1, "steps": 2, "epochs": 1},
+    "01_concepts": {"draws": 1, "ks": [1], "steps": 2},
+    "02c_two_distributions": {"problems": 20, "draws": 2, "repetitions": 4},
+}
 
 
 def with_gpu_cells() -> list:

@@ -1,3 +1,4 @@
+import os
 import random
 import subprocess
 import sys
@@ -308,14 +309,39 @@ def test_a_gpu_section_can_run_on_the_cpu_at_a_token_size(framework, capsys):
 # A real framework, in a process of its own
 
 
-def run_python(script):
-    return subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=180)
+def run_python(script, **environment):
+    command, environment = [sys.executable, "-c", script], os.environ | environment
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, env=environment)
 
 
 @pytest.mark.parametrize("name", ["torch", "keras"])
 def test_a_framework_starts_in_silence(name):
     done = run_python(f'from workbook.lesson import begin; begin("{name}"); print("ok")')
     assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+
+
+KERAS_ON_TORCH = """
+from workbook.lesson import begin, device
+begin("keras")
+import keras, numpy, tensorflow, torch
+import torchvision  # brings triton, which must not meet a TensorFlow that came first
+print(keras.backend.backend(), device() == ("cuda" if torch.cuda.is_available() else "cpu"))
+print(tensorflow.config.get_visible_devices("GPU"), isinstance(keras.ops.ones(1), torch.Tensor))
+rows = tensorflow.data.Dataset.from_tensor_slices((numpy.ones((4, 2), "float32"), [0, 1, 0, 1])).batch(2)
+model = keras.Sequential([keras.layers.Dense(2)])
+model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+print(len(model.fit(rows, verbose=0, shuffle=False).history["loss"]))
+"""
+
+
+def test_keras_runs_on_pytorch_where_the_environment_says_so():
+    done = run_python(KERAS_ON_TORCH, KERAS_BACKEND="torch")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "torch True\n[] True\n1\n", "")
+
+
+def test_another_backend_of_keras_is_refused():
+    done = run_python('from workbook.lesson import begin; begin("keras")', KERAS_BACKEND="jax")
+    assert "KERAS_BACKEND='jax': the course runs Keras on one of ('tensorflow', 'torch')" in done.stderr
 
 
 def test_a_framework_is_imported_only_when_asked_for():

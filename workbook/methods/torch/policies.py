@@ -46,6 +46,40 @@ def apply_policy(network: GlyphNet, policy: str) -> list[str]:
     return [name for name, parameter in network.named_parameters() if parameter.requires_grad]
 
 
+GROUPS = (("head",), ("block3",), ("block2",), ("block1",), ("stem", "stem_bn"))
+"""GlyphNet's layers from the head downwards, as gradual unfreezing lets them in."""
+
+
+def gradual(network: GlyphNet, steps: int, *, share: float = 0.5) -> Callable[[int], None]:
+    """Return what to call before every step for gradual unfreezing (Howard and Ruder 2018): head first, stem last.
+
+    The head trains from step 0; the other `GROUPS` join it at equal intervals and all train from step
+    ``share * steps`` on. Whoever trains gives the optimiser *all* parameters: those without a gradient are left alone
+    by it until they have one. Batch normalisation in frozen groups keeps its statistics (`train_mode`).
+
+    Args:
+        network: frozen at once but for its head; changed in place by every call.
+        steps: of the whole training.
+        share: of the steps after which everything trains, between 0 and 1.
+
+    Raises:
+        ValueError: ``share`` is outside [0, 1].
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share={share}: expected a share of the steps between 0 and 1")
+    starts = [share * steps * i / (len(GROUPS) - 1) for i in range(len(GROUPS))]
+    apply_policy(network, "head")
+
+    def before_step(step: int) -> None:
+        """Let in every group whose time has come; ``step`` counts from 0."""
+        for names, start in zip(GROUPS, starts, strict=True):
+            for name in names:
+                network.get_submodule(name).requires_grad_(step >= start)
+        train_mode(network)
+
+    return before_step
+
+
 def train_mode(network: nn.Module) -> nn.Module:
     """Switch to training mode, except batch normalisation with no parameter that trains.
 

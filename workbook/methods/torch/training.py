@@ -46,6 +46,9 @@ def fit(
     shift: int = 2,
     parameters: Iterable | None = None,
     penalty: Callable[[nn.Module], torch.Tensor] | None = None,
+    before_step: Callable[[int], None] | None = None,
+    schedule: Callable[[torch.optim.Optimizer, int], torch.optim.lr_scheduler.LRScheduler] | None = None,
+    criterion: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = F.cross_entropy,
 ) -> nn.Module:
     """Train the parameters that require a gradient; return the network in evaluation mode.
 
@@ -65,26 +68,35 @@ def fit(
         parameters: what AdamW gets in place of all that require a gradient: parameters, or groups with settings of
             their own, such as ``{"params": [...], "lr": 1e-4}`` (the peak of the cycle for that group).
         penalty: a term added to the loss, computed from the network at every step.
+        before_step: called with the number of every step, from 0, before it is made (see `policies.gradual`).
+        schedule: makes the rate's schedule from the optimiser and the number of steps (see `schedules`); one cycle
+            unless told otherwise.
+        criterion: the loss of ``(network(images), labels)``; another one takes labels of another type and shape.
     """
     generator = torch.Generator().manual_seed(seed)
     if parameters is None:
         parameters = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
     peaks = [group["lr"] for group in optimiser.param_groups]
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, peaks, total_steps=steps)
+    if schedule is None:
+        rates = torch.optim.lr_scheduler.OneCycleLR(optimiser, peaks, total_steps=steps)
+    else:
+        rates = schedule(optimiser, steps)
     train_mode(network)
     order = torch.empty(0, dtype=torch.int64)
-    for _ in range(steps):
+    for step in range(steps):
+        if before_step is not None:
+            before_step(step)
         if len(order) < min(batch, len(images)):
             order = torch.randperm(len(images), generator=generator)
         rows, order = order[:batch], order[batch:]
-        loss = F.cross_entropy(network(random_shift(images[rows], shift, generator)), labels[rows])
+        loss = criterion(network(random_shift(images[rows], shift, generator)), labels[rows])
         if penalty is not None:
             loss = loss + penalty(network)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        schedule.step()
+        rates.step()
     return network.eval()
 
 

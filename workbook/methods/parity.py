@@ -1,0 +1,50 @@
+"""Hands work to Keras in a process of its own: PyTorch and TensorFlow do not share a kernel."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from workbook.paths import ROOT
+
+MODULE = "workbook.methods.keras.parity_run"
+
+
+def run_keras(
+    jobs: Mapping[str, Mapping], arrays: Mapping[str, np.ndarray], *, timeout: float = 600
+) -> dict[str, dict[str, np.ndarray]]:
+    """Run jobs of `workbook.methods.keras.parity_run` and return ``{job: {result: array}}``.
+
+    Everything travels through npz files in a temporary folder; whatever TensorFlow says on the way stays there.
+
+    Args:
+        jobs: each ``{"kind": "logits", "train", "statistics" or "path", …}``; the rest are settings and names of
+            arrays.
+        arrays: what the jobs name.
+        timeout: seconds to wait.
+
+    Raises:
+        RuntimeError: the process failed; the message ends with the last lines of its stderr.
+        TimeoutError: it took too long.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        read, write = Path(folder) / "jobs.npz", Path(folder) / "results.npz"
+        np.savez(read, jobs=json.dumps(jobs), **arrays)
+        command = [sys.executable, "-m", MODULE, str(read), str(write)]
+        try:
+            ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"the Keras process took more than {timeout:g} s: give it fewer steps") from error
+        if ended.returncode != 0 or not write.exists():
+            tail = "\n".join(ended.stderr.strip().splitlines()[-8:]) or "(it said nothing)"
+            raise RuntimeError(f"the Keras process ended with status {ended.returncode}; its last words:\n{tail}")
+        with np.load(write) as stored:
+            results: dict[str, dict[str, np.ndarray]] = {name: {} for name in jobs}
+            for key in stored.files:
+                name, _, result = key.rpartition(".")
+                results[name][result] = stored[key]
+    return results

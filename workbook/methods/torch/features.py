@@ -1,0 +1,71 @@
+"""Outputs of named layers of a frozen network, pooled, with the row numbers and labels that belong to them."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from workbook.methods.features import pool
+
+
+class Extracted(NamedTuple):
+    """Features that know which rows they belong to.
+
+    Attributes:
+        layers: ``{layer: (N, d)}``.
+        rows: int64 ``(N,)``, the row numbers in the data set, rising.
+        labels: int64 ``(N,)``, of the same rows.
+    """
+
+    layers: dict[str, np.ndarray]
+    rows: np.ndarray
+    labels: np.ndarray
+
+
+def numbered(images: torch.Tensor, labels: torch.Tensor) -> TensorDataset:
+    """Return a data set of ``(image, label, row number)``."""
+    return TensorDataset(images, labels, torch.arange(len(images)))
+
+
+@torch.inference_mode()
+def extract_layers(
+    network: nn.Module,
+    layers: Sequence[str],
+    batches: DataLoader | Iterable,
+    *,
+    how: str = "average",
+) -> Extracted:
+    """Run a network over batches, in evaluation mode, and return the pooled outputs of its named layers.
+
+    Whatever order the batches came in, the result is in the order of row numbers, with the labels that came along.
+
+    Args:
+        network: any module that `torchvision.models.feature_extraction` can trace; it is left in evaluation mode.
+        layers: names of nodes, such as ``"block3"``; each gives ``(n, C, H, W)``.
+        batches: of ``(images, labels, rows)``, such as a loader of `numbered` makes; images go where the network is.
+        how: one of `workbook.methods.features.POOLINGS`.
+
+    Raises:
+        ValueError: a layer gives no feature map (four dimensions), or a row came twice.
+    """
+    network.eval()
+    device = next(network.parameters()).device
+    extractor = create_feature_extractor(network, return_nodes=list(layers))
+    parts: dict[str, list] = {layer: [] for layer in layers}
+    rows, labels = [], []
+    for images, batch_labels, batch_rows in batches:
+        maps = extractor(images.to(device))
+        for layer in layers:
+            parts[layer].append(pool(maps[layer].float().cpu().numpy(), how, images=len(batch_rows)))
+        rows.append(np.asarray(batch_rows))
+        labels.append(np.asarray(batch_labels))
+    numbers = np.concatenate(rows)
+    order = np.argsort(numbers, kind="stable")
+    if (np.diff(numbers[order]) == 0).any():
+        raise ValueError("a row came twice: does the loader sample with replacement, or repeat the data set?")
+    features = {layer: np.concatenate(part)[order] for layer, part in parts.items()}
+    return Extracted(features, numbers[order], np.concatenate(labels)[order])
