@@ -9,6 +9,7 @@ from workbook.paths import CHAPTERS, ROOT
 
 # The smallest setting of everything that is not the GPU section.
 TOKEN = {
+    "03_fine_tuning_keras": {"k": 1, "draws": 1, "epochs": 2},
     "05_feature_extraction": {"draws": 1, "ks": [1], "steps": 2, "epochs": 1},
     "04_fine_tuning_pytorch": {"draws": 1, "steps": 2, "epochs": 1},
     "01_concepts": {"draws": 1, "ks": [1], "steps": 2},

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tests.toy_notebooks import TOY_SOURCE, toy_pair
 from workbook.authoring import execution, pairing
-from workbook.authoring.building import BuildError, build_pair
+from workbook.authoring.building import BuildError, build_pair, rewrite_prose
 from workbook.authoring.gate import gate
 from workbook.bundles import RECORD_MIME
 from workbook.commands.build import build
@@ -31,6 +31,38 @@ def test_a_build_writes_a_notebook_that_passes_the_gate(tmp_path):
     built = build_pair(toy_pair(tmp_path), cwd=tmp_path)
     assert (built.claims, built.records) == (5, 1)
     assert gate(tmp_path) == []
+
+
+def test_changed_prose_is_taken_over_without_running(tmp_path):
+    pair = toy_pair(tmp_path)
+    build_pair(pair, cwd=tmp_path)
+    built = read(pair)
+    with pair.source.open("a", encoding="utf-8") as text:
+        text.write("\n# %% [markdown]\n# A last word.\n")
+
+    assert rewrite_prose(pair) == 1
+    assert read(pair).cells[-1].source == "A last word."
+    assert [cell for cell in read(pair).cells if cell.cell_type == "code"] == [
+        cell for cell in built.cells if cell.cell_type == "code"
+    ]
+    assert gate(tmp_path) == []
+
+
+def test_changed_code_cannot_keep_its_outputs(tmp_path):
+    pair = toy_pair(tmp_path)
+    build_pair(pair, cwd=tmp_path)
+    before = pair.notebook.read_bytes()
+    with pair.source.open("a", encoding="utf-8") as text:
+        text.write("\n# %%\nprint(1)\n")
+
+    with pytest.raises(BuildError, match="code has changed"):
+        rewrite_prose(pair)
+    assert pair.notebook.read_bytes() == before
+
+
+def test_prose_needs_a_notebook(tmp_path):
+    with pytest.raises(BuildError, match="no notebook yet"):
+        rewrite_prose(toy_pair(tmp_path))
 
 
 LESSON_CELLS = """

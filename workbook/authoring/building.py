@@ -1,4 +1,7 @@
-"""Builds a notebook from its text: read, check, execute, check again, and only then replace the old one."""
+"""Builds a notebook from its text: read, check, execute, check again, and only then replace the old one.
+
+Where only prose has changed, `rewrite_prose` does without executing.
+"""
 
 import os
 import time
@@ -44,6 +47,30 @@ def build_pair(pair: Pair, cwd: Path = ROOT) -> Built:
     _refuse(output_findings(executed, pair.name))
     write_atomically(executed, pair.notebook)
     return Built(len(read_claims(executed)), len(read_records(executed)), time.perf_counter() - start)
+
+
+def rewrite_prose(pair: Pair) -> int:
+    """Give the notebook of ``pair`` the prose of its text, without executing; return how many cells changed.
+
+    Outputs and counts stay, because they are only kept where every code cell is the one that made them. Raises
+    `BuildError` if a code cell differs or there is no notebook yet: both need a build.
+    """
+    try:
+        notebook = read_source(pair.source)
+    except PairingError as error:
+        raise BuildError(f"{pair.name}: {error}") from error
+    if not pair.notebook.exists():
+        raise BuildError(f"{pair.name}: there is no notebook yet whose outputs could stay; build it")
+    before = nbformat.read(pair.notebook, as_version=nbformat.NO_CONVERT)
+    new, old = ([cell for cell in cells if cell.cell_type == "code"] for cells in (notebook.cells, before.cells))
+    if [(cell.source, cell.metadata) for cell in new] != [(cell.source, cell.metadata) for cell in old]:
+        raise BuildError(f"{pair.name}: code has changed since the notebook was built; build it without --prose")
+    for cell, ran in zip(new, old, strict=True):
+        cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
+    _refuse(source_findings(notebook, pair.name) + output_findings(notebook, pair.name))
+    known = {cell.id for cell in before.cells}
+    write_atomically(notebook, pair.notebook)
+    return sum(cell.id not in known for cell in notebook.cells)
 
 
 def write_atomically(notebook: NotebookNode, path: Path) -> None:

@@ -8,17 +8,20 @@ import click
 @click.command()
 @click.argument("notebooks", nargs=-1, metavar="[NOTEBOOK]...")
 @click.option("--check", is_flag=True, help="Execute nothing: report what disagrees or may not be committed.")
-def build(notebooks: tuple[str, ...], check: bool) -> None:
+@click.option("--prose", is_flag=True, help="Execute nothing: take over changed prose where no code has changed.")
+def build(notebooks: tuple[str, ...], check: bool, prose: bool) -> None:
     """Build notebooks from their text (all, or those named), executed at their default parameters.
 
     NOTEBOOK is a name such as 01_concepts, a number such as 1, or a path to the notebook or its text. A notebook
     that fails is reported and left as it was; the others are still built. The exit status is 1 if any failed.
     """
     # Imported here: papermill and jupytext take a second, and every other command would pay for them.
-    from workbook.authoring.building import BuildError, build_pair
+    from workbook.authoring.building import BuildError, build_pair, rewrite_prose
     from workbook.authoring.gate import pair_findings
     from workbook.authoring.pairing import PairingError, find_pairs, select_pairs
 
+    if check and prose:
+        raise click.UsageError("--check reports and --prose writes: choose one")
     try:
         pairs = select_pairs(find_pairs(), notebooks)
     except PairingError as error:
@@ -30,8 +33,11 @@ def build(notebooks: tuple[str, ...], check: bool) -> None:
             failed |= bool(findings)
             click.echo("\n".join(findings) or f"{pair.name}: agrees with its text")
             continue
-        click.echo(f"{pair.name}: running …")
         try:
+            if prose:
+                click.echo(f"{pair.name}: {rewrite_prose(pair)} cells of prose rewritten")
+                continue
+            click.echo(f"{pair.name}: running …")
             built = build_pair(pair)
         except BuildError as error:
             failed = True
