@@ -446,7 +446,7 @@ claim(
 # by putting the equation into itself $t$ times. **The source's share left is $(1-m)^t$**; the other weights sum to $1 - (1-m)^t$, a geometric series. Mind the two conventions: PyTorch's `momentum=0.1` *is* $m$; Keras's `momentum=0.99` is $1 - m$, so $m = 0.01$ there.
 # Take 244 images in batches of four, one epoch: 61 steps. How much of the source's statistics is left in either? Guess the factor between them.
 #
-# The formula says that two copies of a network which differ *only* in their running statistics and see the same batches must approach each other by exactly $(1-m)^t$, in every layer, whatever the batches hold. That can be tested on all of GlyphNet:
+# The formula says that two copies of a network which differ *only* in their running statistics and see the same batches must approach each other by exactly $(1-m)^t$, in every layer, whatever the batches hold. That can be tested on all of GlyphNet (in PyTorch, once with each $m$):
 
 
 # %%

@@ -23,7 +23,7 @@
 # - read 'stay near the pre-trained weights' (L2-SP) as a prior, and early stopping as nearly the same prior;
 # - prove, in a two-layer linear model, what a random head does to features, and why 'first the head, then everything' (LP-FT) avoids it; and say when it does not help.
 #
-# *About 35 minutes of reading; about ten seconds of computing. You need the gradient $p - y$ of softmax cross-entropy and the linear head's gradient (lesson [02](02_mathematics.ipynb)), and eigenvalues of a symmetric matrix. Notation:
+# *About 35 minutes of reading; about fifteen seconds of computing. You need the gradient $p - y$ of softmax cross-entropy and the linear head's gradient (lesson [02](02_mathematics.ipynb)), and eigenvalues of a symmetric matrix. Notation:
 # the [reference page](README.md).*
 
 # %% tags=["parameters"]
@@ -496,7 +496,7 @@ claim(
 )
 
 # %% [markdown]
-# Then its consequence. Three arms, the same 400 steps each (LP-FT: 200 for the head, 200 for both), the same four learning rates to choose from, chosen by the mean ID error on ten problems *of their own* (seeds 1000 to 1009); nobody looks at OOD inputs to choose.
+# Then its consequence. Four arms: fine-tuning from the random head, fine-tuning from a zero head, the probe, LP-FT; the same 400 steps each (LP-FT: 200 for the head, 200 for both), the same four learning rates to choose from, chosen by the mean ID error on ten problems *of their own* (seeds 1000 to 1009); nobody looks at OOD inputs to choose.
 
 # %%
 arms = ("fine-tuned", "from a zero head", "linear probe", "LP-FT")
@@ -597,7 +597,7 @@ claim(
 # > **Mistakes box.** *Weight decay taken for neutral*: it is a prior around zero, which pulls a pre-trained network away from what it knows. *Judging fine-tuning by in-distribution error alone*: all the harm here was invisible there. *A fresh head and the backbone trained at one high rate from the first step.* *LP-FT as a ritual*, without asking whether the features are any good.
 # > *Comparing head-first training with plain fine-tuning at different numbers of steps.*
 #
-# **A question left open.** In the two-layer model, 'off the span' is a subspace. For images, which shifts are off the span of what GlyphNet saw in training, and does LP-FT help there? (Lessons 04b and 04c measure it.) The lab of chapter 02 asks you to find a head scale between zero and random that does better than both.
+# **A question left open.** In the two-layer model, 'off the span' is a subspace. For images, which shifts are off the span of what GlyphNet saw in training, and does LP-FT help there? (Lessons 04b and 04c measure it.) The lab of chapter 02 will let you try head scales between zero and random.
 #
 # **Sources.** A. Kumar et al., *Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution*, ICLR 2022 · X. Li, Y. Grandvalet and F. Davoine, *Explicit Inductive Bias for Transfer Learning with Convolutional Networks*, ICML 2018 (L2-SP) ·
 # A. Jacot, F. Gabriel and C. Hongler, *Neural Tangent Kernel*, NeurIPS 2018 · I. Goodfellow, Y. Bengio and A. Courville, *Deep Learning*, 2016, section 7.8 (early stopping and L2).

@@ -31,7 +31,7 @@ profile = "quick"  # type: str
 seed = 0  # type: int
 problems = 2000  # type: int
 draws = 20  # type: int
-repetitions = 200  # type: int
+repetitions = 150  # type: int
 gpu_on_cpu = False  # type: bool
 
 # %%
@@ -43,7 +43,7 @@ from workbook.lesson import begin, claim, gpu, record, record_table
 from workbook.plotting import COLOURS
 from workbook.statistics import mean_interval, paired_difference
 
-defaults = problems == 2000 and draws == 20 and repetitions == 200
+defaults = problems == 2000 and draws == 20 and repetitions == 150
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
     raise NotImplementedError("lesson 02c has no photographs yet: run it with profile = 'quick'")

@@ -521,8 +521,8 @@ claim(
 )
 
 # %% [markdown]
-# Norms and head together, under a hundredth of all parameters, suffice to forget; the last block holds over three quarters, and forgets little at any $k$ of this task, presumably because the layers below it stay as they were. LoRA reaches every depth, and forgets on handwriting too; on photo_digits it is second to last at one and five
-# examples, and the best on shifted rows at fifty. What it saves is what is *stored and optimised*: one small file for each task beside one shared network, and optimiser state for a twentieth of the weights. (It does not save the forward pass, nor most of the backward one.) **A low rank is a saving, not a safeguard.**
+# Norms and head together, under a hundredth of all parameters, suffice to forget; the last block holds over three quarters, and forgets little at any $k$ of this task, presumably because the layers below it stay as they were. LoRA reaches every depth, and forgets on handwriting too; on photo_digits it is second to last of those that start from
+# GlyphNet at one and five examples, and the best on shifted rows at fifty. What it saves is what is *stored and optimised*: one small file for each task beside one shared network, and optimiser state for a twentieth of the weights. (It does not save the forward pass, nor most of the backward one.) **A low rank is a saving, not a safeguard.**
 #
 # ## What to take away
 #
@@ -535,7 +535,7 @@ claim(
 # > **Mistakes box.** *Both factors of LoRA at zero*: it never learns. *Both random*: the first step starts from a damaged network. *Counting LoRA's parameters without the head.* *A table of policies with one column*: plain test
 # > accuracy could hardly tell the policies apart here, the shifted rows could. *Choosing among them on shifted test rows*: then they are validation rows. *Reading a calibration error as a property of a policy* before a temperature was fitted.
 #
-# **A question left open.** The search saw plain validation rows only. Which rows would you have to hold out to choose for inputs you have not met? (Chapters 06 and 07 start there.) The lab of chapter 04 lets you build a policy of your own and place it in the table.
+# **A question left open.** The search saw plain validation rows only. Which rows would you have to hold out to choose for inputs you have not met? (Chapters 06 and 07 start there.) The lab of chapter 04 will let you build a policy of your own and place it in the table.
 #
 # **Sources.** E. J. Hu et al., *LoRA: Low-Rank Adaptation of Large Language Models*, ICLR 2022 · A. Kumar et al., *Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution*, ICLR 2022 · X. Li et al., *Explicit Inductive Bias for Transfer Learning with Convolutional
 # Networks*, ICML 2018 (L2-SP) · J. Howard and S. Ruder, *Universal Language Model Fine-tuning for Text Classification*, ACL 2018 (discriminative rates, gradual unfreezing) · C. Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017.

