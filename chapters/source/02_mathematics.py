@@ -14,9 +14,9 @@
 # # 02 · Risk, loss and gradients: the formulas under every chapter
 #
 # **A question.** A colleague fine-tunes a ten-class network. Every training image is classified correctly, most with full confidence, and the loss has come to rest at 1.4612. It stays there for an hour, at every learning rate.
-# A loss that low would be good news in a 1000-class problem; here chance is $\ln 10 \approx 2.30$. Nothing crashes and nothing warns. What is wrong, and where does that number come from?
+# A model that knows nothing and gives each class probability 1/10 has the loss $\ln 10 \approx 2.30$; a perfect one should come near 0. Nothing crashes and nothing warns. What is wrong, and where does that number come from?
 #
-# Answering it takes one gradient and half a page. The same half page yields most of what this course computes later, so it is worth doing properly: each formula is derived here, and then checked by a machine that does not know the derivation.
+# Answering it takes one gradient and half a page. Later lessons use that gradient again and again, so each formula is derived here, and then checked by a machine that does not know the derivation.
 #
 # By the end of this lesson you can
 #
@@ -26,7 +26,7 @@
 # - compute how much of the source's batch-norm statistics is left after $t$ training steps, in PyTorch's convention and in Keras's.
 #
 # *About 35 minutes of reading; a few seconds of computing. You need derivatives of several variables and the variance of a random variable. Notation: the [reference page](README.md). How fine-tuning itself looks in formulas
-# is lesson [02b](02b_fine_tuning_in_formulas.ipynb); two distributions and the distance between them, 02c.*
+# is lesson [02b](02b_fine_tuning_in_formulas.ipynb); two distributions and the distance between them, lesson [02c](02c_two_distributions.ipynb).*
 
 # %% tags=["parameters"]
 profile = "quick"  # type: str
@@ -48,8 +48,8 @@ if profile != "quick":
     raise NotImplementedError("lesson 02 has no photographs yet: run it with profile = 'quick'")
 
 # %% [markdown]
-# Here is the colleague's situation with everything inessential removed: eight examples whose ten logits (对数几率) $z$ may be set *freely*, by gradient descent, one network output each. Nothing can stand in the way of a perfect fit. Predict
-# where the two losses end before you run it.
+# Here is the colleague's situation with everything inessential removed. The *logits* (对数几率) $z$ are a network's outputs, one number a class, before softmax turns them into probabilities. Let gradient descent set the ten logits of eight examples *freely*: nothing stands in the way of
+# a perfect fit. We do it twice, with the loss as it should be and with the colleague's. Predict where the two losses end before you run it.
 
 # %%
 labels = torch.arange(8)
@@ -71,11 +71,11 @@ record_table(
 )
 
 # %% [markdown]
-# The second row is the colleague's screen. The model ended in a softmax layer, and the loss applied softmax (it expects logits) once more. Everything is right but the number, and as we shall see also the speed of learning. Now the theory, from the beginning.
+# The second row is the colleague's screen. (The last digit is still on its way: the value is approached, never attained.) The model ended in a softmax layer, and the loss, which expects logits, applied softmax once more. Every prediction is right; only the number is wrong and, as we shall see, learning is slow. Now the theory, from the beginning.
 #
 # ## What is minimised
 #
-# A model $f_\theta$ makes a prediction for $x$; the *loss function* (损失函数) $\ell(f_\theta(x), y)$ says how bad it is. The **risk** (风险) is its expectation. There are two of them, since there are two distributions:
+# A model $f_\theta$ makes a prediction for $x$; the *loss function* (损失函数) $\ell(f_\theta(x), y)$ says how bad it is. The **risk** (风险) is its expectation. There are two risks, since there are two distributions of examples, the source's $p_S$ and the target's $p_T$:
 #
 # $$R_S(\theta) = \mathbb E_{(x,y)\sim p_S}\,\ell(f_\theta(x), y), \qquad R_T(\theta) = \mathbb E_{(x,y)\sim p_T}\,\ell(f_\theta(x), y).$$
 #
@@ -83,7 +83,11 @@ record_table(
 # (not for a $\theta$ chosen on the same sample, which is why there are test rows).
 #
 # The smallest possible case: one parameter, $f_w(x) = w x$, squared loss, truth $y = x^2$, inputs $x \sim \mathcal N(\mu, 1)$. The rule $y = x^2$ is the same in both domains; only $\mu$ differs. Then
-# $R(w) = \mathbb E(wx - x^2)^2$ is a parabola, and its minimiser depends on $\mu$:
+# $R(w) = \mathbb E(wx - x^2)^2$ is a parabola. Setting $R'(w) = 2\,\mathbb E[(wx - x^2)\,x]$ to zero gives
+#
+# $$w = \frac{\mathbb E x^3}{\mathbb E x^2} = \frac{\mu^3 + 3\mu}{\mu^2 + 1}, \qquad \frac{dw}{d\mu} = \frac{\mu^4 + 3}{(\mu^2 + 1)^2} > 0,$$
+#
+# so the minimiser grows with $\mu$: two different means have two different minimisers. Computer algebra, starting from the risk itself, agrees:
 
 # %%
 import sympy as sp
@@ -100,18 +104,18 @@ claim(
 )
 
 # %% [markdown]
-# A straight line through zero cannot be $x^2$, so it makes do where the inputs are. A model that contains the truth would have the same minimiser in both domains; what a shift of inputs costs is the price of the model's errors.
+# A straight line through zero cannot be $x^2$, so it makes do where the inputs are. A model that contains the truth would have the same minimiser in both domains: a shift of the inputs alone costs something only where the model cannot be right everywhere.
 #
 # **Fine-tuning** (微调) is then *initialised* minimisation: descend on $\hat R_T$, starting at $\theta_0 \approx \arg\min \hat R_S$. Nothing of the source enters the objective. It can only act through the start. When does a start matter?
 #
-# On a parabola with curvature $\lambda = R''$, a step $w \leftarrow w - \eta R'(w)$ multiplies the distance to the minimiser by $1 - \eta\lambda$, so after $t$ steps $(1-\eta\lambda)^t$ of the *initial* distance is left. The start matters as long as the
-# steps are few, and for ever in directions of no curvature ($\lambda = 0$: more parameters than rows). With infinite patience and curvature everywhere, it would not matter at all.
+# On a parabola with minimiser $w^*$ and curvature $\lambda = R''$ the slope is $R'(w) = \lambda (w - w^*)$. A step $w \leftarrow w - \eta R'(w)$ at *learning rate* $\eta$ therefore multiplies the distance $w - w^*$ by $1 - \eta\lambda$, and after $t$ steps $(1-\eta\lambda)^t$ of the *initial* distance is left. The start matters as long as the
+# steps are few, and for ever in directions of no curvature ($\lambda = 0$: more parameters than rows). With infinite patience, curvature everywhere and a rate small enough that $|1 - \eta\lambda| < 1$, it would not matter at all.
 #
-# Real networks are not parabolas. Take a model that is a sine with unknown *frequency*, $f_w(x) = \sin(wx)$, target frequency $w_T = 2$, inputs $x \sim \mathcal N(0, s^2)$. From $\sin a \sin b = \frac 12[\cos(a-b) - \cos(a+b)]$ and $\mathbb E \cos(ax) = e^{-a^2 s^2/2}$,
+# Real networks are not parabolas. Take a model that is a sine with unknown *frequency*, $f_w(x) = \sin(wx)$, the target's answers $\sin(w_T x)$ with $w_T = 2$, inputs $x \sim \mathcal N(0, s^2)$ with $s = 2$. Expand the square in $\mathbb E\,(\sin wx - \sin w_T x)^2$; from $\sin a \sin b = \frac 12[\cos(a-b) - \cos(a+b)]$ (with $a = b$ for the squares) and $\mathbb E \cos(ax) = e^{-a^2 s^2/2}$,
 #
 # $$R_T(w) = \tfrac12\big(1 - e^{-2 s^2 w^2}\big) + \tfrac12\big(1 - e^{-2 s^2 w_T^2}\big) - e^{-s^2 (w - w_T)^2/2} + e^{-s^2 (w + w_T)^2/2}.$$
 #
-# The third term is a well around $w_T$, and far from it the risk is flat. Suppose the source's frequency was 1.5. We descend on the empirical risk of 30 target rows, from there and from forty other starts, for ten samples.
+# The third term is a well around $w_T$, and far from it the risk is flat. Suppose the source's frequency was 1.5. We descend on the empirical risk of 30 target rows, from there and from forty evenly spaced starts, for ten samples.
 
 # %%
 source_w, target_w, spread = 1.5, 2.0, 2.0
@@ -181,8 +185,8 @@ for axis in axes:
 # *Left: two parabolas of the risk over w, the source's lowest near 1.3, the target's near 2.8. Right: the target's exact risk over the frequency, a narrow well at 2 and a plateau at 1 beyond it, with a second, shallower valley at frequency 0; thin grey lines, the empirical risks of ten
 # samples, wiggle about it. The source's minimiser lies on the well's left slope.*
 #
-# From most starts, descent slides into the valley at zero or stays in a ripple of the plateau, however long it runs. The source's minimiser lies *inside the well*. That is the whole case for fine-tuning, in one parameter: a good start selects
-# the valley, and with few steps it also saves the way. And the whole case against: had the source's frequency been 5, its start would have been as bad as any other.
+# About a third of the forty starts arrive, those near the well. From the others descent comes to rest in the valley near zero or in a ripple of the plateau, where the slope is zero and more steps change nothing. The source's minimiser lies *inside the well*. That is the whole case for fine-tuning, in one parameter: a good start selects
+# the valley, and with few steps it also saves the way. And the whole case against: had the source's frequency been 5, out on the plateau, starting there would not have helped.
 #
 # ## Softmax cross-entropy
 #
@@ -194,12 +198,14 @@ for axis in axes:
 #
 # $$\frac{\partial \ell}{\partial z} = p - y .$$
 #
-# Read it: each class is pushed down by the probability it has, the right one pushed up by the probability it lacks. No factor can explode; every entry lies in $[-1, 1]$. Once more: $\partial p_j/\partial z_k = p_j(\delta_{jk} - p_k)$, where $\delta_{jk}$ is 1 for $j = k$ and else 0, so the Hessian is
+# Read it: a descent step pushes each wrong class's logit down in proportion to the probability it has, and the right one's up in proportion to the probability it lacks. Nothing can explode: every entry lies in $[-1, 1]$.
+#
+# Differentiate once more. From $\ln p_j = z_j - \ln\sum_k e^{z_k}$ comes $\partial \ln p_j/\partial z_k = \delta_{jk} - p_k$, where $\delta_{jk}$ is 1 for $j = k$ and else 0. Hence $\partial p_j/\partial z_k = p_j(\delta_{jk} - p_k)$, and the Hessian is
 #
 # $$H = \operatorname{diag}(p) - p\,p^\top .$$
 #
 # It does not contain the label. And it is *positive semi-definite* (半正定): for any $v \in \mathbb R^K$, $v^\top H v = \sum_j p_j v_j^2 - \big(\sum_j p_j v_j\big)^2$, which is the variance of a number that takes the value $v_j$ with probability $p_j$. No variance is negative,
-# so the loss is convex in $z$ (though not in the parameters behind $z$). It is zero for $v = (1, \dots, 1)$, since adding a constant to all logits changes nothing.
+# so the loss is convex in $z$ (though not in the parameters behind $z$). The variance is zero for $v = (1, \dots, 1)$: along that direction the loss is flat, since adding a constant to all logits changes nothing.
 #
 # First by algebra, for three classes:
 
@@ -255,7 +261,7 @@ claim(
 # %% [markdown]
 # ## The head's gradient, and what it hands to the backbone
 #
-# Features $h \in \mathbb R^d$, a linear head $z = Wh + b$. Since $\partial z_j / \partial W_{jk} = h_k$, the chain rule gives, for the mean loss over $N$ rows,
+# Features $h \in \mathbb R^d$, a linear head $z = Wh + b$. Since $\partial z_j / \partial W_{jk} = h_k$, $\partial z_j / \partial b_j = 1$ and $\partial z_j / \partial h_k = W_{jk}$, the chain rule gives, for the mean loss over $N$ rows,
 #
 # $$\frac{\partial L}{\partial W} = \frac 1N \sum_i (p_i - y_i)\, h_i^\top, \qquad \frac{\partial L}{\partial b} = \frac 1N\sum_i (p_i - y_i), \qquad \frac{\partial L}{\partial h_i} = \frac 1N W^\top (p_i - y_i).$$
 #
@@ -284,15 +290,16 @@ claim(
 # %% [markdown]
 # ## Two classes, and a gradient that circulates
 #
-# With two classes, only the difference of the logits matters (the Hessian's zero direction told us). Fix the first at 0, call the second $z = w^\top h$; softmax becomes the *logistic function* $p = \sigma(z) = 1/(1 + e^{-z})$, the probability of class 1, and
+# With two classes, only the difference of the logits matters (the Hessian's zero direction told us). Fix the first at 0, call the second $z = w^\top h$ (the bias is the weight of a feature that is always 1); softmax becomes the *logistic function* $p = \sigma(z) = 1/(1 + e^{-z})$, the probability of class 1, and
 # with $y \in \{0, 1\}$ the loss is $-[y \ln p + (1-y) \ln(1-p)]$. From $\sigma' = p(1-p)$,
 #
 # $$\frac{\partial \ln p}{\partial z} = 1 - p, \qquad \frac{\partial \ln (1-p)}{\partial z} = -p, \qquad\text{so}\qquad \frac{\partial \ell}{\partial z} = -[\,y(1-p) - (1-y)p\,] = p - y, \qquad \frac{\partial L}{\partial w} = \frac 1N \sum_i (p_i - y_i)\, h_i .$$
 #
 # One of the articles that this course grew out of has two errors here, and they are worth seeing. First, its output $w^\top h$ goes into the logarithm *without* $\sigma$. Second, it states the gradient as $-\frac1N\sum_i [\,y_i \nabla \ell_i + (1 - y_i) \nabla \ell_i\,]$,
-# with the same $\nabla\ell_i$ in both places. But $y\,a + (1-y)\,a = a$: **the label cancels.** What remains is $-\frac1N\sum_i\nabla\ell_i$, whatever the labels are. The correct bracket has *two different* gradients, of $\ln p$ and of $\ln(1-p)$, with opposite signs.
+# with the same $\nabla\ell_i$ in both places. But $y\,a + (1-y)\,a = a$: **the label cancels.** What remains is $-\frac1N\sum_i\nabla\ell_i$. The correct bracket has *two different* gradients, of $\ln p$ and of $\ln(1-p)$, with opposite signs.
 #
-# What $\ell$ means there is not said. If it is $\ln p$, the model learns to say 'class 1' to everything. If it is the loss itself, the sign is reversed and training climbs. We try all of it on threes against eights.
+# What $\ell$ means there is not said. If it is $\ln p$, the direction is the same whatever the labels are, and the model learns to say 'class 1' to everything. If it is the loss itself, the labels are back, inside $\ell_i$, but the sign is reversed and training climbs. We try all of it on threes against eights
+# (class 1), on GlyphNet's features with their mean subtracted. The test with random labels below uses the first reading.
 
 # %%
 chosen = torch.from_numpy(task.train)
@@ -336,7 +343,7 @@ claim(
 )
 
 # %% [markdown]
-# It is not a matter of constants. Trained with each of the three directions for the same 300 steps, on training rows, starting from zero:
+# The error is more than a wrong scale. Trained with each of the three directions for the same 300 steps, on training rows, starting from zero:
 
 # %%
 outcome = {}
@@ -358,17 +365,17 @@ claim(
 )
 
 # %% [markdown]
-# With $\ell = \ln p$ everything is an eight and the accuracy is the share of eights. With $\ell$ the loss, the classifier is an *anti*-classifier, wrong where the right one is right. Had the author run it on any data, the formula would not have survived: that is why every formula of this course is run.
+# With $\ell = \ln p$ everything is an eight and the accuracy is the share of eights. With $\ell$ the loss, the classifier is an *anti*-classifier, wrong where the right one is right, and its loss climbs without end. Had the author run it on any data, the formula would not have survived: that is why every formula of this course is run.
 #
 # ## Softmax, twice
 #
 # Back to the colleague. The loss takes $p$ for logits and computes $q = \mathrm{softmax}(p)$, so $\ell_2 = -\ln q_y = -p_y + \ln\sum_k e^{p_k}$. How small can it get? As a function of $p$ it is convex (the Hessian above), and the set of probability vectors is convex. So a corner is
-# the minimum as soon as no direction *from that corner* leads down. From the corner $p = e_y$ (all mass on the right class) one can only move mass to other classes $j$, in direction $e_j - e_y$. With $\partial \ell_2/\partial p = q - e_y$ the slope is $q_j + (1 - q_y) > 0$: up, in every direction.
+# the minimum as soon as no direction *from that corner* leads down. Write $e_j$ for the vector with 1 at place $j$ and 0 elsewhere. From the corner $p = e_y$ (all mass on the right class) one can only move mass to other classes $j$: every direction is a sum, with weights that are not negative, of $e_j - e_y$. With $\partial \ell_2/\partial p = q - e_y$ the slope along each of them is $q_j + (1 - q_y) > 0$: up, in every direction.
 # The best that a *perfect and perfectly confident* model can reach is therefore
 #
 # $$\ell_2^{\min} = -1 + \ln(e^1 + (K-1)e^0) = \ln\frac{e + K - 1}{e},$$
 #
-# approached, never attained, as $p \to e_y$. We check it for several $K$: as algebra, at logits confident enough, and by a search for anything lower.
+# approached, never attained, as $p \to e_y$. We check it for several $K$: as algebra, at logits confident enough, by a search for anything lower, and against the numbers that people report when their training is stuck (`published`).
 
 # %%
 K = sp.symbols("K", positive=True)
@@ -411,10 +418,10 @@ axis.set(xscale="log", xlabel="classes, K", ylabel="loss", title="What is left t
 _ = axis.legend()
 
 # %% [markdown]
-# *Loss against the number of classes on a logarithmic axis. The grey line ln K rises steadily; the vermilion floor of the double softmax runs just below it, at most one unit apart; the loss of a perfect model with one softmax lies at zero.*
+# *Loss against the number of classes on a logarithmic axis. The grey line ln K rises steadily; the vermilion floor of the double softmax runs below it, less than one unit apart, with dots at 2, 10 and 1000 classes; the loss of a perfect model with one softmax lies at zero.*
 #
-# The colleague's 1.4612 is the dot at $K = 10$. The gap between chance and perfection, $\ln K - \ln(e + K - 1) + 1$, is *less than 1 for every* $K$. And the gradient suffers too: it becomes $(\operatorname{diag}(p) - pp^\top)(q - y)$, and the first factor vanishes as soon as $p$ is confident, even when it is
-# confidently *wrong*. A single softmax would push hardest there:
+# The colleague's 1.4612 is the dot at $K = 10$. The gap between chance and perfection, $\ln K - \ln(e + K - 1) + 1$, is *less than 1 for every* $K$, since $K < e + K - 1$. And the gradient suffers too: by the chain rule it becomes $(\operatorname{diag}(p) - pp^\top)(q - y)$, and the first factor vanishes as soon as $p$ is confident, even when it is
+# confidently *wrong*. A single softmax would push hardest there. In the table, a model is 'wrong by' $a$ when the logit of one wrong class is $a$ and all others, the right one's too, are 0:
 
 # %%
 wrong_by = torch.tensor([0.0, 2, 4, 8, 16], dtype=torch.float64)
@@ -434,19 +441,19 @@ claim(
 )
 
 # %% [markdown]
-# So the double softmax trains, slowly, and never unlearns a confident mistake; accuracy may look fine for long. In PyTorch: no softmax before `cross_entropy`. In Keras: either a softmax layer or `from_logits=True`, not both (Keras's compiled `fit` on TensorFlow finds the logits again and warns, which hides the
-# error until another backend meets it: chapter 03).
+# Where the model is undecided the double softmax's gradient is a tenth of the single one's; where it is confidently wrong, almost nothing. So it trains, slowly, and hardly ever unlearns a confident mistake; accuracy may look fine for long. In PyTorch: no softmax before `cross_entropy`. In Keras: either a softmax layer
+# or `from_logits=True`, not both. (On TensorFlow, Keras's compiled `fit` notices the softmax layer, uses the logits behind it and warns; run on another backend, the same code has the error: chapter 03.)
 #
 # ## Batch normalisation: whose statistics?
 #
-# *Batch normalisation* (批量归一化) shifts and scales each channel by a mean and a variance: in training mode those of the *batch*, in evaluation mode **running averages**, and these came with the pre-trained weights. They are no parameters and have no gradient. In training mode each step $t$ with batch mean $\mu_t$ sets
+# *Batch normalisation* (批量归一化) shifts and scales each channel (one feature map of a convolution) by a mean and a variance: in training mode those of the *batch*, in evaluation mode **running averages**, and these came with the pre-trained weights. They are no parameters and have no gradient. In training mode each step $t$ with batch mean $\mu_t$ sets
 #
 # $$r_t = (1-m)\, r_{t-1} + m\,\mu_t \quad\Longrightarrow\quad r_t = (1-m)^t\, r_0 + m\sum_{s=1}^{t} (1-m)^{t-s} \mu_s ,$$
 #
-# by putting the equation into itself $t$ times. **The source's share left is $(1-m)^t$**; the other weights sum to $1 - (1-m)^t$, a geometric series. Mind the two conventions: PyTorch's `momentum=0.1` *is* $m$; Keras's `momentum=0.99` is $1 - m$, so $m = 0.01$ there.
+# by putting the equation into itself $t$ times; the variance is treated alike. **The source's share left is $(1-m)^t$**; the other weights sum to $1 - (1-m)^t$, a geometric series. Mind the two conventions: PyTorch's `momentum=0.1` *is* $m$; Keras's `momentum=0.99` is $1 - m$, so $m = 0.01$ there.
 # Take 244 images in batches of four, one epoch: 61 steps. How much of the source's statistics is left in either? Guess the factor between them.
 #
-# The formula says that two copies of a network which differ *only* in their running statistics and see the same batches must approach each other by exactly $(1-m)^t$, in every layer, whatever the batches hold. That can be tested on all of GlyphNet (in PyTorch, once with each $m$):
+# The formula says that two copies of a network which differ *only* in their running statistics and see the same batches must keep exactly $(1-m)^t$ of their difference, in every layer, whatever the batches hold: in training mode the running statistics are not used, so both copies compute the same activations and the same $\mu_t$. That can be tested on all of GlyphNet (in PyTorch, once with each $m$):
 
 
 # %%
@@ -497,9 +504,9 @@ axis.set(
 _ = axis.legend()
 
 # %% [markdown]
-# *Two falling curves from 1. PyTorch's has all but vanished after fifty steps. Keras's passes one half at about seventy and is near zero only at three hundred; a dotted line marks 61 steps.*
+# *Two falling curves from 1. PyTorch's has all but vanished after fifty steps. Keras's passes one half at about seventy and is down to a twentieth only at three hundred; a dotted line marks 61 steps.*
 #
-# After one small epoch PyTorch has forgotten the source's statistics and Keras still has more than half of them. Neither is right in itself: the source's are wrong where the target's images differ, and the target's are noisy when they come from batches of four. **Know whose you use.** And note what the experiment did:
+# After one small epoch PyTorch has forgotten the source's statistics and Keras still has more than half of them: the factor between them is $(0.99/0.9)^{61} \approx 335$. Neither is right in itself: the source's are wrong where the target's images differ, and the target's are noisy when they come from batches of four. **Know whose you use.** And note what the experiment did:
 # no parameter was trained, there was no optimiser, gradients were off. In training mode the statistics move all the same. 'Frozen' by `requires_grad=False` is not frozen:
 
 # %%
@@ -519,19 +526,19 @@ claim(
 )
 
 # %% [markdown]
-# The cure: keep batch-norm layers of a frozen part in evaluation mode (`module.eval()`; in Keras `layer.trainable = False` does both), after every call of `train()`. Chapters 03 and 04 measure what it is worth.
+# The features have moved by a good part of their own length, and nothing was trained. The cure: put the batch-norm layers of a frozen part back into evaluation mode (`module.eval()`) after every call of `train()`; in Keras `layer.trainable = False` freezes parameters and statistics alike. Chapters 03 and 04 measure what it is worth.
 #
 # ## What to take away
 #
-# - Fine-tuning minimises the *target's* empirical risk; the source acts only through the start. The start matters when steps are few, directions are flat, or the loss has several valleys: in practice always.
-# - $\partial\ell/\partial z = p - y$, Hessian $\operatorname{diag}(p) - pp^\top$, a covariance. A head's gradient is $\frac1N\sum (p-y)h^\top$; the backbone hears $W^\top(p - y)$. Two classes are no exception.
-# - Softmax twice: floor $\ln((e + K - 1)/e)$, a range below 1, no gradient for confident mistakes.
+# - Fine-tuning minimises the *target's* empirical risk; the source acts only through the start. The start matters when steps are few, directions are flat, or the loss has several valleys; in one bowl, given patience, not at all.
+# - $\partial\ell/\partial z = p - y$, Hessian $\operatorname{diag}(p) - pp^\top$, which measures a variance and does not contain the label. A head's gradient is $\frac1N\sum (p-y)h^\top$; the backbone hears $W^\top(p - y)$. With two classes it is the same formula.
+# - Softmax twice: floor $\ln((e + K - 1)/e)$, a range below 1, almost no gradient for confident mistakes.
 # - Running statistics keep $(1-m)^t$ of the source. They move in training mode without any gradient.
 #
 # > **Mistakes box.** *A label that cancels*: a gradient that is the same for all labels learns nothing. *A logarithm of something that is no probability.* *Softmax before a loss that expects logits.* *Momentum 0.99 carried from Keras to PyTorch*: there it
-# > means that the last batch alone counts. *`requires_grad=False` taken for frozen.* *Reading a loss without knowing its floor and its value at chance.*
+# > means that almost nothing but the last batch counts. *`requires_grad=False` taken for frozen.* *Reading a loss without knowing its floor and its value at chance.*
 #
-# **A question left open.** The backbone hears $W^\top(p-y)$. A new head's $W$ is random: what, then, does the backbone learn from in the first steps? Lesson 02b answers. The lab of chapter 02 lets you derive and break some of this yourself.
+# **A question left open.** The backbone hears $W^\top(p-y)$. A new head's $W$ is random: what, then, does the backbone learn from in the first steps? Lesson 02b answers. The lab of chapter 02 will let you derive and break some of this yourself.
 #
 # **Sources.** C. M. Bishop, *Pattern Recognition and Machine Learning*, 2006, chapter 4 (softmax, logistic regression, Hessians) · V. Vapnik, *The Nature of Statistical Learning Theory*, 1995 (risk and empirical risk) · S. Ioffe and C. Szegedy, *Batch Normalization*, ICML 2015 ·
 # S. J. Pan and Q. Yang, *A Survey on Transfer Learning*, IEEE TKDE 2010.

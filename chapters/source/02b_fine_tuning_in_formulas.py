@@ -13,15 +13,15 @@
 # %% [markdown]
 # # 02b · Fine-tuning in formulas: priors, small steps and random heads
 #
-# **A question.** You cut the letters' head off GlyphNet, put a new one for ten digits in its place, and take the first gradient step on everything. What is the *backbone* told to do? If the new head's weights are zeros: nothing at all, exactly. If they are random, as every
-# framework makes them: something, and it is largely made up by the random number generator. Chapter 01 saw fine-tuning lose to a frozen network when there were few examples, and suspected this first step. Here the suspect is examined.
+# **A question.** You cut the head off GlyphNet, the letter-reading network of chapter 01, put a new one for ten digits in its place, and take the first gradient step on everything. What is the *backbone* told to do? If the new head's weights are zeros: nothing at all, exactly. If they are random, as every
+# framework makes them: something, and it is largely made up by the random number generator. Chapter 01 saw fine-tuning lose to a frozen network when there were few examples, and suspected this first step.
 #
 # By the end of this lesson you can
 #
 # - derive what a head tells the backbone, and why a zero head tells it nothing;
 # - use the *linearised* view of fine-tuning, and say when it stops being true;
 # - read 'stay near the pre-trained weights' (L2-SP) as a prior, and early stopping as nearly the same prior;
-# - prove, in a two-layer linear model, what a random head does to features, and why 'first the head, then everything' (LP-FT) avoids it; and say when it does not help.
+# - prove, in a two-layer linear model, where fine-tuning can move features, and see why 'first the head, then everything' (LP-FT) helps with good features and not with bad ones.
 #
 # *About 35 minutes of reading; about fifteen seconds of computing. You need the gradient $p - y$ of softmax cross-entropy and the linear head's gradient (lesson [02](02_mathematics.ipynb)), and eigenvalues of a symmetric matrix. Notation:
 # the [reference page](README.md).*
@@ -54,7 +54,7 @@ if profile != "quick":
 #
 # $$\frac{\partial \ell}{\partial \theta} = \Big(\frac{\partial h}{\partial \theta}\Big)^{\!\top} W^\top (p - y).$$
 #
-# Everything that the task has to say, $p - y$, goes through $W^\top$. If $W = 0$ the product is zero. We look at three heads on the same ten digits, one of each class: zeros, PyTorch's default random weights, and a head *fitted* to the frozen features first (a *linear probe*, 线性探测). Ten draws.
+# All that the task says, $p - y$, goes through $W^\top$; if $W = 0$ nothing arrives. We look at three heads on the same ten digits, one of each class: zeros, PyTorch's default random weights, and a head *fitted* to the frozen features first (a *linear probe*, 线性探测). Ten draws.
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -109,12 +109,12 @@ claim(
 )
 
 # %% [markdown]
-# A random head speaks several times as loudly as a fitted one, since it is wrong about nearly everything. The zero head keeps the backbone still for one step only; from the second on $W \neq 0$. But look at *what* $W$ is then. With $p = 1/K$ everywhere and $k$ examples of each class, the head's step is
+# A random head speaks several times as loudly as a fitted one; its errors $p - y$ are larger too (right column). The zero head keeps the backbone still for one step only; from the second on $W \neq 0$. But look at *what* $W$ is then. With $p = 1/K$ everywhere and $k$ examples of each class, the head's step is
 #
 # $$W_1 = \frac{\eta}{N} \sum_i \Big(y_i - \tfrac 1K \mathbf 1\Big) h_i^\top, \qquad\text{row } c:\quad \frac{\eta}{K}\,\big(\bar h_c - \bar h\big),$$
 #
-# since a share $1/K$ of the rows has class $c$. ($\mathbf 1$: a vector of ones; $\bar h_c$: mean feature of class $c$; $\bar h$: of all.) The first thing a zero head learns are the **class means**, and the second step tells the backbone about *them*. A random head keeps its random part for a long time. How well do the two read 629 test
-# digits after that single step of the head, and how alike are the messages that two different random heads send to the backbone about the *same* ten images?
+# since a share $1/K$ of the rows has class $c$. ($\mathbf 1$: a vector of ones; $\bar h_c$: mean feature of class $c$; $\bar h$: of all.) What a zero head learns first is the **class means**, and the second step tells the backbone about *them*. A random head adds the step to its random part. How well do the two read 629 test
+# digits after one step of the head at rate 1, and how alike are the messages that two different random heads send to the backbone about the *same* ten images?
 
 
 # %%
@@ -160,7 +160,7 @@ pairs = [cosine(messages[i], messages[i + 1]) for i in range(0, 2 * draws, 2)]
 record_table("02b.messages", {"two random heads, same ten images": {"cosine of their backbone gradients": pairs}})
 
 # %% [markdown]
-# After one step the zero head, made of ten single examples, already reads most digits; its guesses do not depend on the rate at all. The random head still guesses partly by its random part (which a much larger rate would drown). And its word to the backbone depends on *which* random head it is: the cosines of pairs scatter about a mean near zero, though all speak of the same images and labels. Whether this does *harm* is another matter, and needs a model in which one can compute what the features become. First we need two tools.
+# After one step the zero head, made of ten single examples, already reads most digits; its guesses do not depend on the rate. The random head still guesses partly by its random part (which a much larger rate would drown). And its message depends on *which* random head it is: the cosines scatter about a mean near zero, though images and labels are the same. Does this do *harm*? To answer, we need a model in which one can compute what the features become. First, two tools.
 #
 # ## Small steps: fine-tuning is nearly linear
 #
@@ -168,8 +168,8 @@ record_table("02b.messages", {"two random heads, same ten images": {"cosine of t
 #
 # $$f_\theta(x) \;\approx\; f_{\theta_0}(x) + J(x)\, \Delta\theta .$$
 #
-# If this were exact, fine-tuning would be a *linear model* in $\Delta\theta$ with 300,000 fixed features $J(x)$ for each logit (their inner product is the *neural tangent kernel*, 神经正切核). All that is true of linear regression, priors and early stopping included, would then be true of fine-tuning.
-# The error is of second order where the network is smooth: walk half the way and it should shrink to a quarter. A small network with tanh units, on GlyphNet's features, shows it. The *Jacobian-vector product* (雅可比向量积) $J\Delta\theta$ costs about as much as a few runs of the network; $J$ itself never exists.
+# If this were exact, fine-tuning would be a *linear model* in $\Delta\theta$ with nearly 300,000 fixed features, a row of $J(x)$, for each logit (their inner product is the *neural tangent kernel*, 神经正切核). What is known of linear models, of priors and early stopping, would carry over.
+# The error is of second order where the network is smooth: walk half the way and it should shrink to a quarter. A small random network with tanh units, on GlyphNet's features, shows it. The *Jacobian-vector product* (雅可比向量积) $J\Delta\theta$ costs about as much as a few runs of the network; $J$ itself is never formed.
 
 
 # %%
@@ -197,8 +197,8 @@ claim(
 )
 
 # %% [markdown]
-# Now the real network, which is not smooth: it is full of ReLUs, each with a kink at zero. GlyphNet, ten examples a class, a fitted head, then 20 steps of Adam at a gentle and at a bold learning rate. The network runs in evaluation mode throughout, so that it is one fixed function of its parameters. Then we walk the straight line
-# $\theta_0 + s\,\Delta\theta$ to where training ended ($s = 1$) and compare the logits of 30 test digits. **Predict:** at $s = 1$, by what share is the linearised change wrong? And how fast does that share fall towards $s = 0$?
+# The real network is not smooth: it is full of ReLUs, $\max(0, a)$, each with a kink at zero. GlyphNet, ten examples a class, a fitted head, then 20 steps of Adam at a gentle and at a bold learning rate. The network runs in evaluation mode throughout, so that it is one fixed function of its parameters. Then we walk the straight line
+# $\theta_0 + s\,\Delta\theta$ to where training ended ($s = 1$) and compare the logits of 30 test digits. **Predict:** at $s = 1$, by what share is the linearised change wrong? And how fast does that share fall towards $s = 0$? (In a smooth network the error shrinks like $s^2$, the change like $s$, the share like $s$.)
 
 
 # %%
@@ -272,15 +272,15 @@ axis.set(
 _ = axis.legend()
 
 # %% [markdown]
-# *Error share against s, both axes logarithmic, three draws for each of two learning rates. All lines rise from left to right; the bold ones lie several times above the gentle ones, and all are flatter than the dashed line of slope 1.*
+# *Error share against s, both axes logarithmic, three draws for each of two rates. All lines rise; the bold ones lie several times above the gentle ones, and all are flatter than the dashed line of slope 1.*
 #
-# What the linearised view gets right: the direction of small changes. At a gentle rate nearly all that fine-tuning does to the logits is in $J\Delta\theta$, and for such runs the linear theory of the next section is a fair guide. What it gets wrong: at an ordinary rate a large part of the change is missing after only
-# 20 steps; in the linear model features *never change*, so whatever fine-tuning gains by changing them is in the part that is missing. And the smooth law failed: the error's share falls more slowly than $s$. Among the many thousand ReLUs of an image
-# some stand so near zero that even a tiny step carries them over their kink, where no derivative had announced it. An expansion of a ReLU network is good, but not *second-order* good, until steps are absurdly small.
+# At a gentle rate nearly all that fine-tuning does to the logits is in $J\Delta\theta$, and for such runs, which move no weight far, the linear theory of the next section is a fair guide. At an ordinary rate a large part of the change is wrong after only
+# 20 steps: there $J(x)$ itself changes, which the linear model cannot follow. And the smooth law failed: the error's share falls more slowly than $s$. The likely reason: among the many thousand ReLUs of an image
+# some stand so near zero that even a tiny step carries them over their kink, where no derivative had announced it.
 #
 # ## In the linear world: stay near the start, as a prior
 #
-# Let the model be linear: rows $X$ ($n \times d$), answers $y = X w^* + \text{noise}$, noise with **variance 1** (an assumption; with variance $\sigma^2$ every $\alpha$ below becomes $\sigma^2\alpha$). The source gave us $w_0$. How should it enter? Suppose that target weights scatter around it, $w \sim \mathcal N(w_0, \alpha^{-1} I)$:
+# Let the model be linear: rows $X$ ($n \times d$), answers $y = X w^* + \text{noise}$, noise with **variance 1** (an assumption; with variance $\sigma^2$ the penalty's $\alpha$ becomes $\sigma^2\alpha$). The source gave us $w_0$. How should it enter? Suppose that target weights scatter around it, $w \sim \mathcal N(w_0, \alpha^{-1} I)$:
 # a *prior* (先验). By Bayes' rule the most probable $w$ given the rows (*maximum a posteriori*, 最大后验) minimises the negative logarithm of likelihood times prior,
 #
 # $$\tfrac 12 \lVert y - Xw \rVert^2 + \tfrac\alpha2 \lVert w - w_0 \rVert^2 + \text{const}.$$
@@ -289,9 +289,10 @@ _ = axis.legend()
 #
 # $$\hat w = (X^\top X + \alpha I)^{-1}(X^\top y + \alpha w_0) .$$
 #
-## As $\alpha \to \infty$ it stays at $w_0$ (feature reuse); as $\alpha \to 0$ it fits the rows and keeps $w_0$ only where they say nothing. And the model says which $\alpha$ is right: if the entries of $w^* - w_0$ have variance $\tau^2$, the prior is the truth at $\alpha = 1/\tau^2$.
+# As $\alpha \to \infty$ it stays at $w_0$; as $\alpha \to 0$ it fits the rows and keeps $w_0$ only where they say nothing. Which $\alpha$ is right? Insert $y = Xw^* + \text{noise}$: if the entries of $w_0 - w^*$ are independent with mean 0 and variance $\tau^2$, the expected squared error along an eigenvector of $X^\top X$ with eigenvalue
+# $\lambda$ is $(\lambda + \alpha^2\tau^2)/(\lambda + \alpha)^2$. Its derivative in $\alpha$ has the sign of $\lambda(\alpha\tau^2 - 1)$: least at $\alpha = 1/\tau^2$, whatever $\lambda$.
 #
-# Twenty problems with $n = 45$ rows and $d = 50$ weights of variance 1. The priors: a *related* source ($\tau = 0.3$), zero ($\tau = 1$), and an *unrelated* source, another random vector ($\tau^2 = 1 + 1$). What will the third do?
+# Twenty problems with $n = 45$ rows and $d = 50$ true weights $w^*$ of variance 1. 'Error' is $\lVert \hat w - w^*\rVert^2/d$; answering $w = 0$ costs 1 on average. The priors: a *related* source ($\tau = 0.3$), zero ($\tau = 1$), and an *unrelated* source, another such vector ($\tau^2 = 1 + 1$). What will the third do?
 
 # %%
 n, d, tau = 45, 50, 0.3
@@ -321,11 +322,11 @@ claim(
 )
 
 # %% [markdown]
-# Is there a way to have this prior without a penalty? Stop early. Gradient descent on $\frac12\lVert y - Xw\rVert^2$ from $w_0$, rate $\eta$; let $X^\top X = \sum_i \lambda_i u_i u_i^\top$ with eigenvectors $u_i$, and $w_\infty$ a solution. Each step multiplies the distance to $w_\infty$ along $u_i$ by $1 - \eta\lambda_i$, so
+# The same without a penalty: stop early. Gradient descent on $\frac12\lVert y - Xw\rVert^2$ from $w_0$, rate $\eta$; let $X^\top X = \sum_i \lambda_i u_i u_i^\top$ with eigenvectors $u_i$, and $w_\infty$ a solution of $X^\top X w = X^\top y$. Each step multiplies the distance to $w_\infty$ along $u_i$ by $1 - \eta\lambda_i$, so
 #
 # $$u_i^\top (w_t - w_0) = \big[1 - (1-\eta\lambda_i)^t\big]\; u_i^\top (w_\infty - w_0), \qquad (1-\eta\lambda_i)^t \approx e^{-\eta t \lambda_i}\ \text{ for small } \eta .$$
 #
-# L2-SP does the same with the factor $\lambda_i / (\lambda_i + \alpha)$: both learn the directions in which the rows speak loudly (large $\lambda_i$) and leave the others at $w_0$. With $\alpha = 1/(\eta t)$ and $u = \eta t\lambda_i$ the factors are $1 - e^{-u}$ and $u/(1+u)$, never far apart. **Early stopping (早停) is nearly L2-SP**, and few steps mean a strong prior.
+# In the ridge form put $X^\top X w_\infty$ for $X^\top y$ and subtract $w_0$: L2-SP does the same with the factor $\lambda_i / (\lambda_i + \alpha)$. Both learn the directions in which the rows speak loudly (large $\lambda_i$) and leave the others at $w_0$. With $\alpha = 1/(\eta t)$ and the number $u = \eta t\lambda_i$ the factors are $1 - e^{-u}$ and $u/(1+u)$, nowhere 0.21 apart. **Early stopping (早停) is nearly L2-SP**, and few steps mean a strong prior.
 
 
 # %%
@@ -377,10 +378,8 @@ axes[0].set_ylim(0, None)
 _ = axes[0].legend()
 
 # %% [markdown]
-# *Two panels with three bands each (mean and 95 % interval over twenty problems). Left, error against α: each curve falls from the error of the unregularised fit to a lowest point near its own dotted line, α = 1/τ², and rises after it; the related source's curve is far the lowest there and stays low, the unrelated one's ends near twice the error of
-# knowing nothing. Right, error against steps: the mirror image; few steps are a large α.*
-#
-# 'Error' is $\lVert \hat w - w^*\rVert^2/d$; answering $w = 0$ costs 1.
+# *Two panels with three bands each (mean and 95 % interval over twenty problems). Left, error against α: each curve falls to a lowest point near its own dotted line, α = 1/τ², and rises after it; the related source's curve is the lowest throughout, the unrelated one's the highest, ending twice as high as zero's.
+# Right, error against steps: the mirror image; few steps are a large α.*
 
 # %%
 best = {
@@ -405,8 +404,8 @@ claim(
 )
 
 # %% [markdown]
-# The model knows its $\tau$; in practice validation rows choose α (lesson 04b). The prior fills the directions that the rows leave open, or nearly so, and it matters *what* it fills them with. The unrelated source is *negative transfer* (负迁移) in
-# one formula: $\lVert w_0 - w^* \rVert^2$ is twice $\lVert w^* \rVert^2$ for an independent $w_0$ of the same size. The cure is in the same picture: a smaller α, more steps.
+# Here we know $\tau$; in practice validation rows choose α (lesson 04b). The prior fills the directions that the rows leave (nearly) open, and it matters *with what*. The unrelated source is *negative transfer* (负迁移) in
+# one formula: $\lVert w_0 - w^* \rVert^2$ is on average twice $\lVert w^* \rVert^2$ for an independent $w_0$ of the same size. A smaller α, or more steps, softens it; yet even at its best this source is worse than none.
 #
 # ## Two layers: what a random head does to features
 #
@@ -418,14 +417,14 @@ claim(
 #
 # $$B_t\, x_\perp = B_0\, x_\perp \quad\text{for all } t.$$
 #
-# **Features never move off the span of the training inputs; they move only on it.** Off the span the network answers $v_t^\top B_0 x_\perp$: *old* features under the *new* head. That is fine if $v_t$ is right for the old features. Does it become so?
-# It begins at a random $v_0$, and the loss can be brought to zero by moving $B$ on the span as well as by moving $v$: the gradients $Bc$ and $vc^\top$ are of like size when $v$ is of length about 1, so each does part of the work. Once the rows are fitted, $c = 0$ and everything stops, *wherever $v$ is by then*. On the span all is well;
+# **Features move only on the span of the training inputs.** Off it the network answers $v_t^\top B_0 x_\perp$: *old* features under the *new* head. That is fine if $v_t$ becomes right for the old features. Does it?
+# It begins at a random $v_0$, and the loss can be brought to zero by moving $B$ on the span as well as by moving $v$: the gradients $Bc$ and $vc^\top$ are of comparable size unless $v$ is very short or long, so each does part of the work. Once the rows are fitted, $c = 0$ and everything stops, *wherever $v$ is by then*. On the span all is well;
 # off it the head is wrong for features that nobody corrected.
 #
-# **LP-FT** (先探测后微调) fits $v$ first, with $B$ fixed. Then $c$ is small, $B$ hardly moves, and $v$ is right for the old features, so also off the span. Note what this needs: old features that are *good* (else a right $v$ does not exist), and test inputs *off* the span (else the error there is never seen).
+# **LP-FT** (先探测后微调) fits $v$ first, with $B$ fixed. If the old features are *good*, $c$ is then small, $B$ hardly moves, and $v$ is right for the old features, so also off the span. If not, a right $v$ does not exist. And the gain is seen only at test inputs *off* the span.
 #
-# The simulation: $d = 40$ inputs, $k = 5$ features, training inputs in a random 10-dimensional subspace, no noise. The true features are orthonormal rows $B^*$, the true head a unit vector. 'Pre-trained' features are $B^*$ perturbed by a share $\varepsilon$ and made orthonormal again. In-distribution (ID)
-# inputs lie in the subspace; out-of-distribution (OOD, 分布外) inputs anywhere. Both errors are exact expectations, as a share of the variance of $y$.
+# The simulation: $d = 40$ inputs, $k = 5$ features, training inputs in a random 10-dimensional subspace, no noise. The true features $B^*$ have orthonormal rows, the true head is a unit vector. 'Pre-trained' features are $B^*$ perturbed by a share $\varepsilon$ and made orthonormal again. In-distribution (ID)
+# inputs are normal in the subspace, out-of-distribution (OOD, 分布外) inputs in all of $\mathbb R^d$. Both errors are exact expectations, as a share of the variance of $y$.
 
 # %%
 d, k, span, n = 40, 5, 10, 30
@@ -496,7 +495,7 @@ claim(
 )
 
 # %% [markdown]
-# Then its consequence. Four arms: fine-tuning from the random head, fine-tuning from a zero head, the probe, LP-FT; the same 400 steps each (LP-FT: 200 for the head, 200 for both), the same four learning rates to choose from, chosen by the mean ID error on ten problems *of their own* (seeds 1000 to 1009); nobody looks at OOD inputs to choose.
+# Then its consequence. Four arms: fine-tuning from the random head and from a zero head, the probe, LP-FT; the same 400 steps each (LP-FT: 200 for the head, 200 for both), the same four learning rates to choose from, chosen by the mean ID error on ten problems *of their own* (seeds 1000 to 1009), never by OOD.
 
 # %%
 arms = ("fine-tuned", "from a zero head", "linear probe", "LP-FT")
@@ -548,10 +547,10 @@ claim(
 )
 
 # %% [markdown]
-# This is the trade of the paper, in a page of algebra. Fine-tuning from a random head fits the rows perfectly and pays off the span. The probe is imperfect everywhere, because the old features are, but nowhere badly. LP-FT corrects on the span what is wrong with the features and keeps a head that is right off it.
-# And the *zero head* is half a cure: its first step is harmless, but from the second on head and features still share the work, so its head ends shorter than the true one (last table), too short for the features that did not move. Every arm chose the largest rate of the list; larger ones are unstable.
+# Fine-tuning from a random head fits the rows perfectly, and the price is paid off the span. The probe is imperfect everywhere, because the old features are, but nowhere badly. LP-FT corrects on the span what is wrong with the features and keeps a head that is right off it.
+# And the *zero head* is half a cure: its first step is harmless, but from the second on head and features still share the work, so its head ends shorter than the true one (last table), too short for the features that did not move. The random head ends about as short but errs far more, so it must also point elsewhere. Every arm chose the largest rate of the list; three times that rate (tried aside) leaves their order OOD as it is.
 #
-# How far does it carry? The argument needed good features. So we spoil them: $\varepsilon$ from 0 (the true ones) to 4 (next to nothing left of them), each arm choosing its rate anew. **Where will the order of the arms turn over?**
+# The argument needed good features. So we spoil them: $\varepsilon$ from 0 (the true ones) to 4 (next to nothing left of them), each arm choosing its rate anew. **Where will the order of the arms turn over?**
 
 # %%
 epsilons = [0.0, 0.3, 0.6, 1.0, 4.0]
@@ -579,25 +578,23 @@ claim(
 )
 
 # %% [markdown]
-# *Two panels, error against ε, four arms with 95 % bands over twenty problems. In distribution the probe's error climbs with ε and the three fine-tuned arms stay at zero. Out of distribution, at small ε, the probe and LP-FT lie near zero, the zero head above them, the random head far above all; as ε grows the probe and LP-FT climb and at ε = 4 they
-# lie highest, the probe above LP-FT.*
+# *Two panels, error against ε (not to scale), four arms with 95 % bands over twenty problems. In distribution the probe's error climbs with ε and the three fine-tuned arms stay at zero. Out of distribution, at small ε, the probe and LP-FT lie near zero, the zero head above them, the random head far above all; at ε = 4 the probe
+# lies highest, then LP-FT.*
 #
-# With perfect features nothing beats the probe. With good ones LP-FT has the best of both. At $\varepsilon = 1$ the zero head has overtaken it. With ruined ones a 'right' head for them does not exist: fitted faithfully to the rows it answers off the span with confidence and wrongly (an error above 1 is worse than answering zero), and a method that leaves the head
-# short is safer. So LP-FT is no law; it is what follows **if** the features are good and the shift is off the training span. A shift *within* the span would have cost fine-tuning nothing: its error there is zero.
-#
-# GlyphNet's version, with photographs and shifted digits, is in lesson 04b.
+# With perfect features nothing beats the probe. With good ones LP-FT has the best of both. At $\varepsilon = 1$ the zero head lies below it in the figure. With ruined ones a 'right' head for them does not exist: fitted faithfully to the rows it answers off the span with confidence and wrongly (an error above 1 is worse than answering zero), and a method that leaves the head
+# short is safer, though none of the four beats zero there. So LP-FT is no law: it needs good features and a shift off the training span. A shift *within* the span would have cost fine-tuning nothing: its error there is zero.
 #
 # ## What to take away
 #
 # - The backbone hears $W^\top(p - y)$. Zero head: nothing, for one step, while the head learns class means. Random head: a loud message that depends on the draw of the head.
-# - $f \approx f_0 + J\Delta\theta$ describes gentle fine-tuning, and describes no change of features.
+# - $f \approx f_0 + J\Delta\theta$ describes gentle fine-tuning, with $J$ fixed; at an ordinary rate it soon fails.
 # - L2-SP is the prior $\mathcal N(w_0, \alpha^{-1}I)$; early stopping from $w_0$ is nearly the same prior with $\alpha = 1/(\eta t)$. A prior around the wrong source hurts, and the tighter the more.
-# - Features move on the span of the training inputs and nowhere else. A random head lets them do the head's work there. LP-FT fits the head first; it needs good features.
+# - Features move on the span of the training inputs and nowhere else. From a random head they move there to make up for its errors, and the head stays wrong elsewhere. LP-FT fits the head first; it needs good features.
 #
 # > **Mistakes box.** *Weight decay taken for neutral*: it is a prior around zero, which pulls a pre-trained network away from what it knows. *Judging fine-tuning by in-distribution error alone*: all the harm here was invisible there. *A fresh head and the backbone trained at one high rate from the first step.* *LP-FT as a ritual*, without asking whether the features are any good.
 # > *Comparing head-first training with plain fine-tuning at different numbers of steps.*
 #
-# **A question left open.** In the two-layer model, 'off the span' is a subspace. For images, which shifts are off the span of what GlyphNet saw in training, and does LP-FT help there? (Lessons 04b and 04c measure it.) The lab of chapter 02 will let you try head scales between zero and random.
+# **A question left open.** In the two-layer model, 'off the span' is a subspace. For photographs of digits, which shifts are off it, and does LP-FT help there? (Lessons 04b and 04c measure it.) The lab of chapter 02 will let you try head scales between zero and random.
 #
 # **Sources.** A. Kumar et al., *Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution*, ICLR 2022 · X. Li, Y. Grandvalet and F. Davoine, *Explicit Inductive Bias for Transfer Learning with Convolutional Networks*, ICML 2018 (L2-SP) ·
 # A. Jacot, F. Gabriel and C. Hongler, *Neural Tangent Kernel*, NeurIPS 2018 · I. Goodfellow, Y. Bengio and A. Courville, *Deep Learning*, 2016, section 7.8 (early stopping and L2).

@@ -198,7 +198,7 @@ claim(
 )
 
 # %% [markdown]
-# So a ResNet-50 that is fed `1/255` sees colours swapped and a picture of almost constant, nearly black pixels. What does such a mistake cost? Without ImageNet weights here, ask GlyphNet, which wants 0 to 1. A probe with five examples a class, two ways to be wrong: the same wrong input in
+# So a ResNet-50 that is fed `1/255` sees red and blue swapped, and a picture that is almost one colour: numbers between 0 and 1, where it knows numbers from −124 to 152. What does such a mistake cost? Without ImageNet weights here, ask GlyphNet, which wants 0 to 1. A probe with five examples a class, two ways to be wrong: the same wrong input in
 # training *and* test, or right in training and wrong only in *deployment*.
 
 # %%
@@ -239,18 +239,31 @@ claim(
 #
 # ## Head and loss
 #
-# *A head with too few outputs* is the harmless case: TensorFlow on a CPU stops (on a GPU it returns NaN). *Too many* outputs train in silence. *Softmax with `from_logits=True`* is the interesting one. For probabilities $p$ taken as logits, the best reachable loss is not 0 but
+# *The wrong number of outputs* first, since it is quick:
+
+# %%
+from keras import layers
+
+logits_loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+for outputs in (5, 20):
+    head = keras.Sequential([keras.Input((h.shape[1],)), layers.Dense(outputs)])
+    head.compile("sgd", logits_loss)
+    try:
+        head.fit(h[task.train], labels[task.train], verbose=0)
+        print(f"{outputs:2} outputs for 10 classes: trains without a word")
+    except Exception as error:
+        print(f"{outputs:2} outputs for 10 classes: {type(error).__name__}")
+
+# %% [markdown]
+# Too few outputs is the harmless case: TensorFlow stops on a CPU (on a GPU, its documentation says, it returns NaN). Too many train in silence: assert the shape. *Softmax with `from_logits=True`* is the interesting mistake. For probabilities $p$ taken as logits, the best reachable loss is not 0 but
 #
 # $$-\log \frac{e^{1}}{e^{1} + (K-1)\,e^{0}} = \ln\frac{e+K-1}{e},$$
 #
 # since a 'logit' then lies between 0 and 1: even a perfect $p = (1, 0, \dots, 0)$ is softened by the second softmax. For $K = 10$ that is about 1.46. But what does Keras do? We train three heads on the same features.
 
 # %%
-from keras import layers
-
 K = len(task.class_names)
 floor = np.log((np.e + K - 1) / np.e)
-logits_loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def train_head(*after):

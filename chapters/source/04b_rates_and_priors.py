@@ -50,7 +50,7 @@ if profile != "quick":
 # %% [markdown]
 # ## The data, and where they may shift
 #
-# We train on handwritten digits, `k` a class. Every finished network is scored twice on the same 315 digits, every second test row: as they are (*in distribution*), and laid over photographs (*shifted*, a 域偏移). No step of training and no choice sees a photograph behind a digit.
+# The network is GlyphNet: a stem and three blocks of convolutions with batch normalisation, an average that leaves 128 features, a linear head. It was pre-trained on letters, half of them over photographs. We train on plain handwritten digits, `k` a class; a *draw* is one random choice of them, and of a head. Every finished network is scored twice on 315 digits, every second test row (to save time): as they are (*in distribution*), and laid over photographs (*shifted*, a 域偏移). No fine-tuning and no choice sees a photograph; the pre-trained weights know them, and that can be lost.
 
 # %%
 from data_scripts.handwriting import load_handwriting
@@ -114,11 +114,11 @@ claim(
 )
 
 # %% [markdown]
-# Nothing else in this lesson moves the result as much. Too small a rate has simply not arrived after twenty-five steps; too large a one does damage that so few cannot mend. Between them lies a range of about one decade in which the rate hardly matters. (The '±' of two values is enormous, as it must be: Student's factor is 12.7.)
+# In distribution, nothing else in this lesson moves the result as much (a narrower list would show less). Too small a rate has not arrived after twenty-five steps; too large a one does damage that so few cannot mend. Between them, over about half a decade, the rate hardly matters. (From two values an interval is enormous: 12.7 standard errors either way. The 269 validation rows are labels too; [04d](04d_heads_and_search.ipynb) counts them.)
 #
 # ## The range test, and how to read it
 #
-# The **learning-rate range test** (学习率范围测试; Smith 2017) asks for the rate with *one* short training: multiply the rate by a constant at every step, from far too small to far too large, and watch the training loss. It needs no validation rows. Written out:
+# The **learning-rate range test** (学习率范围测试; Smith 2017) needs *one* short training and no validation rows: multiply the rate by a constant at every step, from far too small to far too large, and watch the training loss. Written out, to read:
 
 # %%
 from torch.nn import functional as F
@@ -141,7 +141,7 @@ def rising_rate(network, rows, low=1e-5, high=1.0, count=40):
 
 
 # %% [markdown]
-# The kept version is `range_test` in `workbook.methods.torch.schedules`: it draws batches as `fit` does, and ends when the loss explodes. `steepest_rate` reads the rate at which the smoothed loss falls fastest, the usual automatic reading. Three draws, and once more a network whose head has been fitted before (the section on LP-FT says how):
+# We run the *kept version*, the workbook's own: `range_test` in `workbook.methods.torch.schedules` draws batches as `fit` does, and ends when the loss explodes. `steepest_rate` reads where the smoothed loss falls fastest. Three draws, and one network whose head was fitted before (see LP-FT below):
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -185,7 +185,7 @@ _ = right.axvspan(*sorted(steepest_rate(*test) for test in tests.values())[::2],
 # *Left, loss against the rate on a logarithmic axis: with a new head the curves stay high for two decades, fall, and turn up; dotted lines mark the steepest falls. With a fitted head the loss is low from the start and only rises at the end. Right, validation accuracy
 # against the peak rate: it climbs to a plateau and bends down at the end; the band is the span of the test's three readings.*
 #
-# The loss falls over two decades without a bend that one could point at, so the 'steepest' place is partly luck: three draws, three readings. How good are the rates that they name, beside the best of the search on the same draws?
+# The loss falls over two decades without a clear bend, so the 'steepest' place is partly luck: three draws, three readings. How good are they, beside the best of the search on the same draws?
 
 # %%
 suggested = {draw: steepest_rate(*test) for draw, test in tests.items()}
@@ -202,18 +202,18 @@ claim(
 )
 
 # %% [markdown]
-# Right by an order of magnitude, for the price of one training and no labels beyond those trained on: that is what the test *can* do. What it cannot:
+# One reading is as good as the search; another, a few times larger, loses dozens of points. (The search chose on these very rows, which flatters it.) Right by an order of magnitude, for one training and no further labels: that is what the test *can* do. What it cannot:
 #
 # - *Its axis lags.* The fall at a rate was set going at smaller ones: the running mean looks back several steps, Adam's momentum ten. So one takes a rate a few times *below* the reading.
-# - *It is blind when the loss is low already.* With a fitted head nothing falls, and that is the best start in this lesson.
-# - *It never sees a held-out row.* It reads how fast fifty images are learned, not how well others are; and nothing of the length of the training, the schedule, or shifted inputs.
+# - *It is blind when the loss is low already.* With a fitted head, the best start here, nothing falls.
+# - *It never sees a held-out row.* It knows nothing of other images, the length of the training, the schedule, or shifted inputs.
 #
 # Use it to place the search, not to replace it.
 
 # %% [markdown]
 # ## Schedules: constant, warm-up with cosine, one cycle
 #
-# A constant rate is simplest. **Warm-up** (学习率预热) lets Adam's running averages and batch norm's statistics fill before steps get large; **cosine annealing** (余弦退火) lets the noise of small batches die down at the end. **One cycle** (Smith 2018) does both, and lowers Adam's $\beta_1$ while the rate
+# **Warm-up** (学习率预热) lets Adam's running averages and batch norm's statistics fill before steps get large; **cosine annealing** (余弦退火) lets the noise of small batches die down at the end. **One cycle** (Smith 2018) does both, and lowers Adam's momentum $\beta_1$ while the rate
 # is high. With peak $\eta$, $n$ steps and $w$ of warm-up, step $i = 0, \dots, n - 1$ has
 #
 # $$\eta_i = \eta \, \frac{i + 1}{w + 1} \;\; (i < w), \qquad \eta_i = \frac{\eta}{2} \Bigl(1 + \cos \pi \frac{i - w}{n - w}\Bigr) \;\; (i \ge w).$$
@@ -251,8 +251,8 @@ _ = axis.legend()
 # %% [markdown]
 # *Constant at 1; a straight rise over a fifth of the steps, then half a cosine to zero; one cycle, which rises more slowly along a cosine and falls to zero.*
 #
-# At the same peak they do not spend the same: their sums over the steps differ almost twofold. Compare them at one rate and you compare rates. So each schedule chooses its own peak among three, by validation rows of the two search draws. Where candidates come within
-# one point of the best, **the gentlest wins**: the one that moves the pre-trained weights least. (A tie in distribution need not be one outside, as we shall see.) Every arm below gets these three candidates, two search draws and this rule.
+# At one peak their sums over the steps differ almost twofold: compare them so and you compare rates. So each schedule chooses its own peak among three candidates, by validation rows of the two search draws. Where candidates come within
+# one point of the best, **the gentlest wins**: the one that moves the pre-trained weights least. Every *arm* (method compared) below gets three candidates, these two draws and this rule.
 
 
 # %%
@@ -302,7 +302,7 @@ def show(name, arms):
 show("04b.schedules", ("constant", "warm-up, cosine", "one cycle"))
 
 # %% [markdown]
-# The tuned peaks differ: the constant schedule chooses a smaller one, having no decay to settle with (it stands at the end of its list, so a wider list might help it a little). And the results? In pairs:
+# The constant schedule chooses a smaller peak, having no decay to settle with. (Several choices in this lesson stand at the end of a short list; a wider one might help them a little.) In pairs:
 
 # %%
 from workbook.statistics import paired_difference
@@ -318,13 +318,13 @@ claim(
 )
 
 # %% [markdown]
-# In distribution the intervals are as wide as the differences: **four draws cannot tell these schedules apart.** Over photographs they spread more, and warm-up with cosine comes last. We had not asked that question before the run, and the spread between draws is large, so we note it and claim nothing. Schedules were made for long trainings of large networks with large batches; in twenty-five steps from a good start there is little for them to do. That is no law. It is a reason
-# to tune the rate before arguing about its shape, and to distrust a comparison of schedules at *one* rate.
+# In distribution the intervals are wider than the differences: **four draws cannot tell these schedules apart.** Over photographs warm-up with cosine comes last, and both of its intervals exclude zero. We had not asked that question before the run, and asked six at once: we note it and claim nothing. Schedules were made for long trainings with large batches; in twenty-five steps from a good start there is little for them to do.
+# Tune the rate before arguing about its shape.
 
 # %% [markdown]
 # ## Priors: rates by depth, decay to zero, pull to the start
 #
-# What all further advice has in common is a belief, a *prior* (先验): **the weights that we start from are good, and early layers are better than late ones.** Three ways to put it in.
+# What all further advice has in common is a belief, a *prior* (先验): **the weights that we start from are good, the early layers' above all.** Two ways to put it in follow, beside weight decay, often taken for one; the third is LP-FT.
 #
 # **Discriminative learning rates** (差异化学习率; Howard and Ruder 2018): the head learns at $\eta$, each stage below it at $\gamma$ times the rate of the one above. Here $\gamma = 0.4$, so the stem moves at $\gamma^4 \approx 1/40$ of the head's rate.
 
@@ -347,7 +347,7 @@ same = all([*map(id, a["params"])] == [*map(id, b["params"])] and a["lr"] == b["
 claim("04b.groups-agree", "the kept discriminative groups hold the same parameters at the same rates", same)
 
 # %% [markdown]
-# **Weight decay** (权重衰减) pulls every weight to *zero*. After pre-training that is an odd place to pull to. **L2-SP** (Li et al. 2018) pulls the backbone to where it started, $w_0$, and leaves out the head, which has no such place:
+# **Weight decay** (权重衰减) pulls every weight to *zero*. **L2-SP** (Li et al. 2018) pulls the backbone to where it started, $w_0$, and leaves out the head, which has no such place ($\hat R$ is the training loss):
 #
 # $$\min_w \hat R(w) + \frac{\alpha}{2} \lVert w_{\text{backbone}} - w_0 \rVert^2 .$$
 #
@@ -375,7 +375,7 @@ claim(
 )
 
 # %% [markdown]
-# There is a second reason why decay to zero says little here. A convolution that batch normalisation (批量归一化) follows may be scaled by any $c > 0$: mean and deviation of its output scale too, and cancel. Shrinking such weights leaves the function in training as it is;
+# Decay to zero says little here for a second reason. A convolution that batch normalisation (批量归一化) follows may be scaled by any $c > 0$: mean and deviation of its output scale too, and cancel. Shrinking such weights leaves the function in training as it is;
 # it only makes later steps relatively larger (van Laarhoven 2017). Halve every convolution:
 
 # %%
@@ -393,7 +393,7 @@ claim(
 )
 
 # %% [markdown]
-# (What is left comes from the $\epsilon$ under batch norm's root.) Now the measurement. The penalties inherit plain fine-tuning's rate and choose among three strengths, so they have had three candidates *more* than plain one cycle: remember it if they win.
+# (What is left comes from the $\epsilon$ under batch norm's root.) Now the measurement. The penalties inherit plain fine-tuning's rate, and so have three candidates *more*: remember it if they win.
 
 # %%
 plain = chosen["one cycle"]["learning_rate"]
@@ -426,19 +426,19 @@ claim(
 )
 
 # %% [markdown]
-# **Rates by depth**: a little in distribution, much over photographs. Early layers that hardly move keep what they know about strokes on backgrounds, of which the training digits say nothing. **The penalties, as chosen**: a point or two at most in distribution, and over photographs nothing that we can measure.
+# **Rates by depth**: a little in distribution, much over photographs. Early layers that hardly move keep what they know about strokes on backgrounds, of which the training digits say nothing: so goes the account (a backbone slowed as a whole might do as well; not tried). **The penalties, as chosen**: a point or two at most in distribution, and over photographs nothing that we can measure.
 #
-# But look at the search and at the last row. By validation rows of two draws the rule took the weakest pull on offer, by a point or two. The test rows do not confirm that the strongest costs anything in distribution, and over photographs its mean lies several points up, with an interval as wide. (In an earlier run of this lesson, with five steps
-# more, that interval excluded zero; we had added the row after seeing the others. So no claim.) What it teaches stands: **a choice made in distribution cannot see what a prior protects outside it.**
+# But look at the search and the last row. By validation rows of two draws the rule took the weakest pull on offer, by a few points. The test rows do not confirm that the strongest costs anything in distribution (its mean is *above* plain fine-tuning); over photographs its mean lies several points up, with a far wider interval. (The row was added after seeing the others,
+# so no claim.) The logic stands without it: **a choice made in distribution cannot see what a prior protects outside it.**
 #
-# One more thing to know: AdamW divides every gradient by its own running size, the penalty's included, so $\alpha$ does not have the formula's meaning here. It is the reason why AdamW takes weight decay *out* of the gradient.
+# AdamW divides every gradient by its own running size, the penalty's included, so $\alpha$ does not have the formula's meaning here. That is why AdamW takes weight decay *out* of the gradient.
 #
 # ## LP-FT: fit the head first
 #
-# Here is the strongest prior of all. A new head is random; its first gradients tell the backbone to serve *random* directions, and the features move before the head has learned anything ([02b](02b_fine_tuning_in_formulas.ipynb) works it out for two linear layers). Kumar et al. (2022) add the point that matters here:
-# features move where the training inputs lie, and much less elsewhere, so that a head trained on the moved features meets *unmoved* ones when inputs shift. Their remedy, **LP-FT** (先探测后微调): **fit the head on frozen features, then fine-tune everything from there.**
+# A new head is random: its first gradients make the backbone serve *random* directions before the head has learned anything ([02b](02b_fine_tuning_in_formulas.ipynb) works it out for two linear layers). Kumar et al. (2022) add the point that matters here:
+# features move where the training inputs lie, and much less elsewhere, so that a head trained on the moved features meets *unmoved* ones when inputs shift. Their remedy is **LP-FT** (先探测后微调): **fit the head on frozen features, then fine-tune everything from there.**
 #
-# `fit_head` above is the first half: a logistic regression on the frozen features, written into the network's last layer. The factor `scale` brings features to length one on average, so that $C$ means the same on every draw, and moves into the weights afterwards. The logits must agree:
+# `fit_head` above is the first half: a logistic regression on frozen features, written into the last layer. The factor `scale` brings features to length one on average, so that $C$, the inverse strength of the probe's penalty, means the same on every draw, and moves into the weights afterwards. The logits must agree:
 
 # %%
 network, rows = with_new_head(0), sample_k_shot(task, k, seed=0)
@@ -501,10 +501,10 @@ claim(
 )
 
 # %% [markdown]
-# Read both columns. LP-FT has the same network, rows, steps and (but for the head) budget as plain fine-tuning; it ends ahead in distribution and far ahead over photographs. (It inherits the probe's $C$, three candidates more.) Against the probe its mean is a little ahead in distribution, and behind over photographs. And read the *baseline that hurts*: the frozen probe, which costs a second, beats plain fine-tuning
-# in both columns, and nothing in this lesson beats it over photographs. With five examples a class that is what chapter 01 led us to expect. The nearest neighbour on pixels, not bad in distribution, gets fewer than half of the photographs right.
+# Read both columns. With the same rows and steps, LP-FT ends ahead of plain fine-tuning in distribution and far ahead over photographs. (It inherits the probe's $C$, three candidates more; and a fitted head is content with a smaller rate, which may be part of the gain.) Against the probe its mean is a little ahead in distribution, and behind over photographs. And the *baseline that hurts*: the frozen probe, which costs a second, has a higher mean than plain
+# fine-tuning in both columns, and nothing in this lesson beats it over photographs. The nearest neighbour on pixels, not bad in distribution, gets fewer than half of the photographs right.
 #
-# The kept version, `fit_head_first` in `workbook.methods.torch.priors`, fits the head by gradient steps in place of scikit-learn. On the search draws the two should come out alike:
+# The kept version, `fit_head_first` in `workbook.methods.torch.priors`, fits the head by gradient steps. On the search draws the two should agree:
 
 # %%
 from workbook.methods.torch.priors import fit_head_first
@@ -542,9 +542,9 @@ _ = left.legend(fontsize=8)
 
 # %% [markdown]
 # *Left: shifted accuracy against accuracy in distribution, large marks for means, small for draws. The three schedules, weight decay and L2-SP lie at the left and below; rates by depth, LP-FT and the probe at the top and farther right. Right: shifted accuracy against the mean relative distance between features
-# before and after: it falls from the probe at distance zero through LP-FT and rates by depth to the rest.*
+# of plain digits before and after: the probe at distance zero, rates by depth and LP-FT in the middle, the rest far off and low.*
 #
-# The right panel comes near a falling line: **the farther the features went, the worse the photographs.** It is a correlation over eight arms, not a proof that distance does the harm; but it is what all priors here have in common.
+# **The farther the features went, the worse the photographs**: so it looks in the right panel. But these are three clumps, with little order inside the last: a correlation, not a proof that distance does the harm.
 #
 # ## Other shifts, and how far features move
 
@@ -581,15 +581,15 @@ claim(
 )
 
 # %% [markdown]
-# Rotation tells the story of the photographs again. Blur costs plain fine-tuning less, and with strong noise the intervals are wider than any difference: *which* shift decides how much a prior is worth.
+# Under rotation plain fine-tuning falls behind again, while LP-FT keeps up with the probe. Blur costs everyone little; strong noise fells even the frozen probe, and the intervals are wider than any difference. That fits what GlyphNet met in pre-training: turned letters (up to 17°), blur and photographs, but hardly any noise. A prior can protect only what the source knew.
 #
-# One part of the account does not come out. If features moved mostly where the training digits lie, the photographs' features should have stayed. Here they moved about as far, relative to their length, as those of digits in distribution: batch norm's new statistics and the shared filters carry the change everywhere.
-# So our measurement supports 'a random head moves features farther, and distance goes with harm', and not 'they stay put off the training data', which is exact for linear networks only (02b).
+# One part of the account does not come out. The photographs' features should have stayed; they moved at least as far, relative to their length, as those of digits in distribution: batch norm's new statistics and the shared filters may carry the change everywhere.
+# So our measurement fits 'from a random head (at its larger rate) features move farther, and distance goes with harm', and not 'they stay put off the training data', which 02b shows for linear networks.
 #
 # ## Early stopping, and who pays for it
 #
-# **Early stopping** (早停): score a held-out set every few steps, keep the best weights, stop when nothing has improved for a while. The rows that it watches are labelled rows, and cannot be the test rows. Where should they come from? *Bought*: 90 of the validation rows, nearly twice the training set. Or *saved*: one example
-# of every class is held back, and four are left to train on. Written out, at the constant rate chosen above:
+# **Early stopping** (早停): score held-out rows every few steps, keep the best weights, stop when nothing improves for a while. The rows watched are labelled, and cannot be test rows. *Bought*: 90 of the validation rows, nearly twice the training set. Or *saved*: one example
+# of every class is held back, and four are left to train on. Written out, at the constant rate chosen above, with `fit`'s batches and shifts, so that never stopping differs in nothing else:
 
 # %%
 import copy
@@ -601,9 +601,11 @@ from workbook.methods.torch.training import random_shift
 def train_and_watch(draw, rows, watched, rate, every=3, patience=3):
     network, chance = with_new_head(draw), torch.Generator().manual_seed(draw)
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.01)
-    best, curve = (-1.0, 0, None), []
+    best, curve, order = (-1.0, 0, None), [], torch.empty(0, dtype=torch.int64)
     for step in range(1, steps + 1):
-        part = torch.from_numpy(rows)[torch.randperm(len(rows), generator=chance)[:batch]]
+        if len(order) < batch:
+            order = torch.randperm(len(rows), generator=chance)
+        part, order = torch.from_numpy(rows)[order[:batch]], order[batch:]
         train_mode(network)
         loss = F.cross_entropy(network(random_shift(images[part], 2, chance)), labels[part])
         optimiser.zero_grad()
@@ -659,18 +661,18 @@ for axis, (arm, many) in zip(axes, curves.items()):
 _ = axes[0].set(ylabel="accuracy on the watched rows")
 
 # %% [markdown]
-# *Two panels, accuracy on the watched rows against steps. Left, ninety rows: curves that rise and stay. Right, ten rows: stairs of a tenth, some of which reach their top early and stay level.*
+# *Two panels, accuracy on the watched rows against steps. Left, ninety rows: curves that rise, with small dips, to a plateau near the end. Right (a shorter axis), ten rows: stairs of a tenth that reach their top early and are broken off three looks later.*
 #
-# Early stopping protects against getting *worse*, and in the left panel nothing gets worse: there is nothing to stop from. In the right panel ten rows can say eleven things; equal scores are read as 'no improvement', and the rule gives up while the network still learns. The table separates the two costs: an example a class
-# less (four against five, never stopped) costs little here; stopping on ten rows costs most of it. The bought version wastes something too: as *training* rows its ninety labels, nine a class, would be worth more (chapter 01's curves at 10 and 20 a class). With few labels, fix the number of steps on other draws or tasks and let the rate fall; keep early stopping
-# for long trainings, plentiful labels, or noisy ones (lesson [05d](05d_imbalance_and_noise.ipynb)).
+# Early stopping protects against getting *worse*, and in the left panel only a few points come and go at the end: there is hardly anything to stop from. On the right ten rows can say only eleven things; equal scores are read as 'no improvement', and the rule gives up while the network still learns. The table separates the two costs: an example a class
+# less (four against five, never stopped) costs little here; stopping on ten rows costs most of it. The bought version does no harm, but as *training* rows its ninety labels would be worth more (chapter 01's curves at 10 and 20 a class). With few labels, fix the steps on other draws or tasks and let the rate fall; keep early stopping
+# for long trainings and for plentiful or noisy labels (lesson [05d](05d_imbalance_and_noise.ipynb)).
 #
 # ## What to take away
 #
-# - The peak rate first: it is worth more than everything else together. A range test finds its order of magnitude; validation rows find the rest.
-# - Tuned, the schedules tie here. So do, in distribution, weight decay and L2-SP: a tie is a result.
-# - Priors that keep the features near their start (rates by depth, LP-FT) show little or something in distribution, and *much* when inputs shift. Whoever measures, or chooses, only in distribution does not see what fine-tuning broke.
-# - Try the frozen probe before all of them. It was the hardest baseline again.
+# - The peak rate first: a wrong one costs more than any other mistake here. A range test finds its order of magnitude; validation rows find the rest.
+# - Tuned, the schedules tie in distribution, and so do weight decay and L2-SP: a tie is a result.
+# - Priors that keep the features near their start (rates by depth, LP-FT) gain a few points in distribution, and *many* when inputs shift to what the source knew. Whoever measures only in distribution does not see what fine-tuning broke.
+# - Try the frozen probe before all of them.
 # - Early stopping is paid in labels; say how many.
 #
 # > **Mistakes box.** *Comparing schedules at one peak rate. Reading a range test to two digits. Decaying pre-trained weights to zero and calling it a prior on the pre-trained model; penalising the new head towards its random start. Fine-tuning from a random head when five lines fit it first.

@@ -47,8 +47,8 @@ if profile != "quick":
 # %% [markdown]
 # ## One network, two files of code
 #
-# GlyphNet is written twice, in `data_scripts/glyphnet_torch.py` and `data_scripts/glyphnet_keras.py`, and one file of weights serves both. On top of it we put a *linear probe* (线性探测): a logistic regression on the frozen features of twenty labelled digits a class,
-# written into the head. The task is photo_digits, digits over patches of photographs.
+# GlyphNet is a small convolutional network that was trained on printed letters. It is written twice, in `data_scripts/glyphnet_torch.py` and `data_scripts/glyphnet_keras.py`, and one file of weights serves both. The task is photo_digits, handwritten digits over patches of photographs. For a first comparison the network gets a *linear probe* (线性探测):
+# everything but the last layer stays as it is, a logistic regression learns from its outputs, the *features*, on twenty labelled digits a class, and its coefficients are written into the last layer, the head.
 
 # %%
 import torch
@@ -70,8 +70,9 @@ probe = {"weight": model.coef_.astype(np.float32), "bias": model.intercept_.asty
 _ = network.head.load_state_dict({name: torch.from_numpy(value) for name, value in probe.items()})
 
 # %% [markdown]
-# PyTorch and TensorFlow do not share a process: each brings compiled libraries, and which of them is loaded first can decide whether the kernel survives. So Keras works in a process of its own. `run_keras` writes arrays and a list of jobs into a temporary folder, starts
-# `python -m workbook.methods.keras.parity_run`, waits, and reads the results. If that process fails, it raises an error with the last lines that the process wrote. The first jobs: the logits of all test images, in three readings of the same network.
+# PyTorch and TensorFlow do not share a process: each brings compiled libraries, and which of them is loaded first can decide whether the process of the notebook survives. So Keras works in a process of its own. `run_keras` writes arrays and a list of jobs into a temporary folder, starts
+# `python -m workbook.methods.keras.parity_run`, waits, and reads the results. If that process fails, it raises an error with the last lines that the process wrote. The first jobs: the logits (the outputs of the head, before the softmax) of all test images, in three readings of the same network. One follows PyTorch's conventions. Each of the others takes one of Keras's in their place: the $\epsilon$ in batch normalisation, or the padding 'same'. Both are explained
+# when we have seen what they do.
 
 # %%
 from workbook.methods.parity import run_keras
@@ -86,7 +87,9 @@ arrays |= {f"probe.{name}": value for name, value in probe.items()}
 
 # %% [markdown]
 # Before it runs, the rest of the work is put on the same list: Keras takes several seconds to start, and one start is enough. For the training runs both frameworks need the same *everything*: start values, images, settings of the optimiser (优化器), and the rows of every batch.
-# Nobody may shuffle for himself, so we draw the order here. And there is no augmentation in this lesson: it would be random numbers that the two draw differently.
+# Neither may shuffle for itself, so we draw the order here (whole batches only: what is left over at the end of a pass is dropped). And there is no augmentation in this lesson: the two would draw its random numbers differently.
+#
+# A *draw* is one choice of twenty training images a class, with its own random head and its own order.
 
 
 # %%
@@ -104,8 +107,9 @@ for draw in range(draws):
     arrays |= {f"head{draw}.{name}": value.detach().numpy() for name, value in heads[draw].named_parameters()}
 
 # %% [markdown]
-# Two training jobs. The first keeps PyTorch's conventions everywhere: batch normalisation (批量归一化) with $\epsilon = 10^{-5}$ and momentum 0.1, explicit padding, AdamW with PyTorch's epsilon and weight decay. The second is what you get by writing the layers down in Keras and
-# not thinking about it: the same weights, padding and optimiser, but batch normalisation at Keras's defaults. Of that one, twenty steps are enough.
+# Two training jobs, which differ in batch normalisation (批量归一化). In training it brings every channel to mean 0 and variance 1 over the batch, and keeps running averages of the means and variances, the *running statistics*, which take the batch's place at prediction.
+#
+# The first job keeps PyTorch's conventions everywhere: batch normalisation with $\epsilon = 10^{-5}$ and momentum 0.1 (in PyTorch's sense), explicit padding, AdamW with PyTorch's epsilon and weight decay. The second leaves one thing at Keras's defaults, batch normalisation, and matches all the rest. Of that one, twenty steps are enough.
 
 # %%
 early = min(20, steps)
@@ -118,7 +122,7 @@ names = names | {"orders": [f"short{d}" for d in range(draws)]}
 jobs["defaults"] = shared | names | {"conventions": {"epsilon": 1e-3, "momentum": 0.99}}
 
 # %% [markdown]
-# And small ones that need no network, to look at single knobs. Four optimisers are given the *same gradients* for six steps, as plain arrays, and report where they took the weights; and one batch of four images is passed through the pre-trained network in training mode, to
+# And small ones, to look at single knobs. Two optimisers, each in two cases, are given the *same gradients* for six steps, as plain arrays, and report where they took the weights: no network is needed. And one batch of four images is passed through the pre-trained network in training mode, to
 # see what becomes of the running statistics.
 
 # %%
@@ -177,11 +181,11 @@ claim(
 )
 
 # %% [markdown]
-# No error, no warning, the same number of parameters: and still another network. The second table says what that costs. Keras's epsilon moves the logits without moving the accuracy of this probe by much. The padding takes away about half of it. Both have a plain explanation, and if it
+# No error, no warning, the same number of parameters: and still another network. The second table says what that costs. Keras's epsilon moves the logits without moving the accuracy of this probe by much. The padding takes away about half of it. (These are test rows; nothing is chosen by them.) Both have a plain explanation, and if it
 # is the whole explanation, then PyTorch must give *Keras's* logits once it is told Keras's conventions.
 #
-# - **Epsilon.** Batch normalisation divides by $\sqrt{\sigma^2 + \epsilon}$. Where a channel's variance $\sigma^2$ is not large compared with $\epsilon$, $10^{-3}$ and $10^{-5}$ are two different scales.
-# - **Padding.** A 3×3 kernel with stride 2 on 32 pixels gives 16 outputs, and reaches over the edge by $(16 - 1) \cdot 2 + 3 - 32 = 1$ pixel in all. 'Same' puts that pixel *below and to the right*. PyTorch's `padding=1` puts one on every side and never uses the last. So the two sample the image at places that lie one
+# - **Epsilon.** Batch normalisation divides by $\sqrt{\sigma^2 + \epsilon}$, where $\sigma^2$ is the channel's variance. Where that is not large compared with $\epsilon$, $10^{-3}$ and $10^{-5}$ are two different scales.
+# - **Padding.** A 3×3 kernel with stride 2 (it moves by two pixels) on 32 pixels gives 16 outputs, and reaches over the edge by $(16 - 1) \cdot 2 + 3 - 32 = 1$ pixel in all. 'Same' puts that pixel *below and to the right*. PyTorch's `padding=1` puts one on every side and never uses the last. So the two sample the image at places that lie one
 #   pixel apart, in every layer with a stride.
 
 # %%
@@ -215,7 +219,7 @@ claim(
 # %% [markdown]
 # ## The running statistics
 #
-# The next two knobs act only in training. *Momentum*: PyTorch's $m$ is the weight of the **new** batch, Keras's `momentum` that of the **old** average; $m = 0.1$ is Keras's 0.9, and Keras's default of 0.99 is $m = 0.01$. *Which variance*: both normalise the batch by the biased variance $v$ (divide by $n$). But
+# The next two knobs act on what training leaves behind for prediction. *Momentum*: PyTorch's $m$ is the weight of the **new** batch, Keras's `momentum` that of the **old** average; $m = 0.1$ is Keras's 0.9, and Keras's default of 0.99 is $m = 0.01$. *Which variance*: both normalise the batch by the biased variance $v$, the squared distances of $n$ values from their mean, added up and divided by $n$. But
 # the running average is fed $v$ in Keras and $v \cdot n/(n-1)$, the unbiased one, in PyTorch. In the last block a batch of four images has $n = 4 \cdot 4 \cdot 4 = 64$ values a channel. What either framework adds to the old average should then differ by the factor $64/63$:
 
 # %%
@@ -238,11 +242,11 @@ claim(
 #
 # ## The optimiser
 #
-# 'SGD with momentum' and 'AdamW' are names, not formulas. With gradient $g_t$ and rate $\eta_t$, PyTorch keeps $v_t = \mu v_{t-1} + g_t$ and steps by $-\eta_t v_t$; Keras keeps $u_t = \mu u_{t-1} - \eta_t g_t$ and steps by $u_t$. For a constant rate $u_t = -\eta v_t$: the same walk. Under a schedule they part: PyTorch applies
+# 'SGD with momentum' and 'AdamW' are names, not formulas. With gradient $g_t$ and rate $\eta_t$ at step $t$ and momentum $\mu$, PyTorch keeps $b_t = \mu b_{t-1} + g_t$ and steps by $-\eta_t b_t$; Keras keeps $u_t = \mu u_{t-1} - \eta_t g_t$ and steps by $u_t$. For a constant rate $u_t = -\eta b_t$: the same walk. Under a schedule they part: PyTorch applies
 # today's rate to all of the past, Keras each gradient's own.
 #
-# AdamW in PyTorch divides by $\sqrt{\hat v_t} + \epsilon$ with $\hat v_t = v_t / (1 - \beta_2^t)$. Keras corrects outside: it divides by $\sqrt{v_t} + \epsilon$ and multiplies by $\sqrt{1 - \beta_2^t}$ afterwards, so its $\epsilon$ counts as $\epsilon / \sqrt{1 - \beta_2^t}$, about 32 times as much at the first step. Its default is also ten times PyTorch's
-# ($10^{-7}$ against $10^{-8}$). That matters only for gradients of that size. Weight decay is decoupled in both, $\theta \leftarrow (1 - \eta\lambda)\,\theta$, with defaults of 0.004 in Keras and 0.01 in PyTorch.
+# AdamW divides a running mean of the gradients by the root of $s_t$, a running mean of their squares, in which the past counts $\beta_2 = 0.999$ and the new square $0.001$. Both start at 0, so the first values are too small and are corrected. PyTorch divides by $\sqrt{\hat s_t} + \epsilon$ with $\hat s_t = s_t / (1 - \beta_2^t)$. Keras corrects outside: it divides by $\sqrt{s_t} + \epsilon$ and multiplies by $\sqrt{1 - \beta_2^t}$ afterwards, so its $\epsilon$ counts as $\epsilon / \sqrt{1 - \beta_2^t}$, about 32 times as much at the first step. Its default is also ten times PyTorch's
+# ($10^{-7}$ against $10^{-8}$). That matters only for gradients that are not much larger than $\epsilon$. Weight decay $\lambda$ shrinks the weights $\theta$ apart from the gradient in both, $\theta \leftarrow (1 - \eta\lambda)\,\theta$, with defaults of 0.004 in Keras and 0.01 in PyTorch.
 
 # %%
 RULES = {
@@ -274,11 +278,11 @@ claim(
 )
 
 # %% [markdown]
-# So AdamW at a constant rate may be compared, once its settings are written out on both sides. That is the optimiser of our training jobs.
+# So AdamW at a constant rate may be compared, once its settings are written out on both sides and as long as gradients stay well above $\epsilon$. That is the optimiser of our training jobs.
 #
 # ## The same loss curve?
 #
-# Now the PyTorch half: the loop of chapter 04, reduced to what parity needs. A third run is the *control*: PyTorch against **itself**, with every pixel multiplied by $1 + 10^{-7}$, a change in the last digit. Before you look: will two runs that differ by rounding alone stay together for sixty steps?
+# Now the PyTorch half: the loop of chapter 04, reduced to what parity needs. A third run is the *control*: PyTorch against **itself**, with every pixel multiplied by $1 + 10^{-7}$, a change in the last digit. It gets twenty steps. Before you look: two runs differ by rounding alone; how far apart will their losses be after these twenty steps?
 
 
 # %%
@@ -324,8 +328,8 @@ right_axis.set(yscale="log", title="Largest difference from PyTorch", xlabel="st
 _ = right_axis.legend()
 
 # %% [markdown]
-# *Two panels over the training steps. Left: the losses of PyTorch and of both Keras runs fall together in the same zigzag; by eye they are one curve. Right, on a logarithmic axis, the largest difference over the draws: matched Keras starts below one millionth and climbs by two or three powers of ten,
-# as does PyTorch with its last digit changed; Keras with its default batch normalisation starts and stays near one hundredth. A line marks one thousandth.*
+# *Two panels over the training steps. Left: the losses of PyTorch and of both Keras runs fall together in the same zigzag; by eye they are one curve, and the run with defaults, twenty steps long, is hidden by the others. Right, on a logarithmic axis, the largest difference over the draws: matched Keras starts below or near one millionth, climbs by about three powers of ten and levels off between a ten-thousandth and a thousandth, which a line marks.
+# PyTorch with its last digit changed starts lower and climbs likewise for its twenty steps. Keras with its default batch normalisation is above the line from the first step on.*
 #
 # The left panel would pass any inspection. The right one tells two kinds of difference apart: one that is there from the first batch, before anything was learned, and one that starts at rounding and grows.
 
@@ -355,8 +359,8 @@ claim(
 )
 
 # %% [markdown]
-# So 'the same' has a horizon. Rounding errors of $10^{-7}$ grow as training feeds them back into the weights, in one framework as between two: a unit whose input is close to zero switches on in one run and not in the other, and from then on the two get different gradients. A higher rate shortens
-# the horizon. (So the rate of this lesson was lowered until twenty steps fit well below the line, by looking at the differences of the losses alone. SGD with momentum was tried at four rates; even at the lowest the differences came close to the line, so the lesson uses AdamW.) A parity test that demands equal *curves* for a whole training is
+# So 'the same' has a horizon. Rounding errors of $10^{-7}$ grow as training feeds them back into the weights, in one framework as between two. One way (we did not look which ways there are): a unit whose input is close to zero switches on in one run and not in the other, and from then on the two get different gradients. A higher rate should shorten
+# the horizon. (So the rate of this lesson was lowered until twenty steps fit well below the line, by looking at the differences of the losses alone. SGD with momentum was tried at four rates; even at the lowest the differences came close to the line, so the lesson uses AdamW. The twenty steps are therefore no law, but what this rate and network allow.) A parity test that demands equal *curves* for a whole training is
 # therefore wrong. Demand it for the first steps; at the end compare what you care about, within its noise.
 
 # %%
@@ -377,7 +381,7 @@ claim(
 )
 
 # %% [markdown]
-# That answers the opening question as far as these runs go: with everything written out, no framework is better. Two points between them would be a difference of settings, or of draws: the spread over draws in the table is far larger than anything that a change of framework did.
+# That answers the opening question as far as these runs go: with everything written out, no framework is better. Two points between them would rather be a difference of settings, or of draws: the spread over draws in the table is far larger than anything that a change of framework did. (It is so large, and the accuracy so low, because at this small rate sixty steps leave the training unfinished. Chapter 04, which searches its rates, does much better.)
 #
 # ## The knobs on one page
 #
@@ -386,9 +390,9 @@ claim(
 # | batch norm, epsilon | $10^{-5}$ | $10^{-3}$ | at once, also at prediction |
 # | batch norm, weight of the new batch | 0.1 | 0.01 (`momentum=0.99`) | at prediction after training |
 # | batch norm, running variance | unbiased | biased | at prediction, small batches |
-# | 3×3, stride 2 on an even size | pads all sides | 'same' pads below and right | at once |
+# | 3×3, stride 2 on an even size | `padding=1` pads all sides (default: none) | 'same' pads below and right (default: none) | at once |
 # | image, convolution kernel | (N, C, H, W), (out, in, h, w) | (N, H, W, C), (h, w, in, out) | usually as an error |
-# | new dense layer | weights and bias uniform in $\pm 1/\sqrt{d}$ | Glorot uniform, bias zero | from the first loss on |
+# | new dense layer, $d$ inputs | weights and bias uniform in $\pm 1/\sqrt{d}$ | Glorot uniform, bias zero | from the first loss on |
 # | AdamW | $\epsilon = 10^{-8}$, decay 0.01 | $\epsilon = 10^{-7}$, decay 0.004 | slowly |
 # | SGD with momentum | today's rate times the buffer | each gradient's own rate | under a schedule |
 # | the loss that is reported | of this batch | `fit` and `train_on_batch` return a running mean | in every plot |
@@ -397,7 +401,7 @@ claim(
 #
 # ## What to take away
 #
-# - Same weights, conventions, optimiser settings and batches give the same function, the same first losses, and in the end the same accuracy within noise.
+# - Same weights, conventions, optimiser settings and batches gave the same function, the same first losses up to rounding, and in the end the same accuracy within noise.
 # - Convert, then *compare outputs on real inputs* before doing anything else; a shape check would have passed each of the broken versions.
 # - Two correct implementations drift apart; so does one with itself. Run that control before you blame the other one.
 #

@@ -509,7 +509,9 @@ from workbook.methods.torch.learning_curve import CANDIDATES, Bench
 from workbook.reference import read_reference, record_values
 
 bench = Bench(task, load_glyphnet, steps)
-live = {arm: [bench.run(arm, 1, draw, CANDIDATES[arm][2]) for draw in range(3)] for arm in ("probe", "finetuned")}
+live = {}
+for arm, label in {"probe": "linear probe", "finetuned": "fine-tuned"}.items():
+    live[label] = [bench.run(arm, 1, draw, CANDIDATES[arm][2]) for draw in range(min(3, draws))]
 record_table("05.live", {"photo_digits, k = 1": live})
 claim(
     "05.features-win-live",
@@ -545,7 +547,7 @@ views = {"pixels": pixels["photo_digits"][shown]}
 views["untrained network"] = extract_features(GlyphNet(10), images["photo_digits"][shown]).numpy()
 views["GlyphNet"] = features["photo_digits"][shown]
 tuned = []
-for draw in range(3):
+for draw in range(min(3, draws)):
     rows = torch.from_numpy(sample_k_shot(task, 20, seed=draw))
     learner = bench.network("finetuned", draw)
     fit(learner, images["photo_digits"][rows], labels[rows], steps=steps // 2, learning_rate=3e-3, seed=draw)

@@ -30,8 +30,8 @@ profile = "quick"  # type: str
 seed = 0  # type: int
 draws = 3  # type: int
 k = 10  # type: int
-pretraining_steps = 60  # type: int
-steps = 20  # type: int
+pretraining_steps = 70  # type: int
+steps = 40  # type: int
 
 # %%
 import numpy as np
@@ -39,7 +39,7 @@ import torch
 
 from workbook.lesson import begin, claim, record_table
 
-defaults = draws == 3 and k == 10 and pretraining_steps == 60 and steps == 20
+defaults = draws == 3 and k == 10 and pretraining_steps == 70 and steps == 40
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
     raise NotImplementedError("lesson 05b has no photographs yet: run it with profile = 'quick'")
@@ -425,8 +425,8 @@ claim(
 )
 
 # %% [markdown]
-# LogME clears the bar on both tasks. **The shrunk H-score does not**: it clears it on photo_digits and misses it on handwriting, and the claim that was written before looking had to be split. Why? Compare, in the first table, *all letters, block2* with the two untrained networks. The probe finds the trained layer far better; the score prefers the
-# networks that learned nothing. The trained layer has 64 features, the others 128: shrinkage softens fact 3 and does not abolish it. *Between features of one width* the score should therefore do well. This second look was not planned, so take it as a hypothesis that this run has not refuted:
+# LogME clears the bar on both tasks. **The shrunk H-score does not**: it clears it on photo_digits and misses it on handwriting, and the claim as it was written before looking (both scores, both tasks) failed; what stands above is the half that held. Why? Compare, in the first table, *all letters, block2* with the two untrained networks. The probe finds the trained layer far better; the score prefers the
+# networks that learned nothing. The trained layer has 64 features, the others 128: shrinkage softens fact 3 and does not abolish it. *Between features of one width* the score should therefore do better. This second look was not planned, so its correlation is shown as a hypothesis, not claimed:
 
 # %%
 wide_ones = [i for i, c in enumerate(candidates) if c.endswith("block3")]
@@ -448,11 +448,6 @@ claim(
         shrunk["handwriting"][untrained] > shrunk["handwriting"][trained]
         and real["handwriting"][untrained] < real["handwriting"][trained] - 0.05
     ),
-)
-claim(
-    "05b.h-score-ranks-at-one-width",
-    "among the seven networks' last blocks the shrunk H-score has a Spearman above 0.6 on both tasks",
-    all(spearman(shrunk[name][wide_ones], real[name][wide_ones]) > 0.6 for name in tasks),
 )
 
 # %% [markdown]
@@ -487,7 +482,7 @@ record_table("05b.leep", rows, corner="LEEP", digits=2)
 #
 # ## And for fine-tuning?
 #
-# All of this predicted a *probe*. Fine-tuning (微调) changes the features, and a source can start lower and end higher. Six networks, 20 steps each from the same hundred rows of photo_digits, a peak rate of 0.003 for all, which chapter 01 chose for the letters on validation rows (a rate searched for each source would be fairer, and takes longer than this lesson has):
+# All of this predicted a *probe*. Fine-tuning (微调) changes the features, and a source can start lower and end higher. Five networks, 40 steps each from the same hundred rows of photo_digits, a peak rate of 0.003 for all, which chapter 01 chose for the letters on validation rows (a rate searched for each source would be fairer, and takes longer than this lesson has):
 
 # %%
 import copy
@@ -495,21 +490,29 @@ import copy
 from workbook.methods.torch.learning_curve import Bench
 
 tuned, task = {}, tasks["photo_digits"]
-for source in [name for name in sources if name != "untrained 2"]:
+for source in [name for name in sources if name not in ("no lookalikes", "untrained 2")]:
     network = sources[source][0]
     bench = Bench(task, lambda network=network: copy.deepcopy(network), steps)
     tuned[source] = bench.run_all([("finetuned", k, draw, {"learning_rate": 3e-3}) for draw in range(draws)])
 rows = {
     source: {"fine-tuned": tuned[source], "probe": measured["photo_digits", f"{source}, block3"]} for source in tuned
 }
+lift = {source: np.subtract(*row.values()) for source, row in rows.items()}
 record_table("05b.fine-tuned", rows, corner=f"photo_digits, k = {k}")
+
+# %%
 end = [np.mean(values) for values in tuned.values()]
 kept = [candidates.index(f"{source}, block3") for source in tuned]
 found = {s: [spearman(value["photo_digits", s].mean(axis=1)[kept], end)] for s in names}
 found["LEEP"] = [spearman([np.mean(heads["photo_digits"][source]) for source in tuned], end)]
 found["measured probe"] = [spearman(truth["photo_digits"].mean(axis=1)[kept], end)]
 record_table(
-    "05b.fine-tuned-ranking", {s: {"ρ with fine-tuned accuracy": r} for s, r in found.items()}, corner="six networks"
+    "05b.fine-tuned-ranking", {s: {"ρ with fine-tuned accuracy": r} for s, r in found.items()}, corner="five networks"
+)
+claim(
+    "05b.poor-sources-gain-most",
+    "fine-tuning lifts the source of 10 letters more over its probe than the source of all letters, by over five points",
+    bool(np.mean(lift["10 letters"]) > np.mean(lift["all letters"]) + 0.05),
 )
 claim(
     "05b.letters-stay-ahead",
@@ -518,7 +521,8 @@ claim(
 )
 
 # %% [markdown]
-# Six networks make $\rho$ a coarse thing: exchanging two neighbours moves it by .06, and its 5 % point under chance is about .83. Read the table as a sanity check, no more. One thing it does show: at this budget the poor sources gain by fine-tuning what the good ones, already there, do not; their order stays.
+# Five networks make $\rho$ a coarse thing: exchanging two neighbours moves it by 0.1, and by chance it reaches 0.9 about one time in twenty. Read the table as a sanity check, no more. What the columns above do show: the source with little to offer is lifted well above its probe, the good one is not; fine-tuning narrows the gap between sources
+# without changing the order of the first.
 #
 # ## What a score costs, and when it is worth it
 
@@ -556,7 +560,7 @@ claim(
 # - H-score: overlap of feature and label subspaces. Saturates when rows are fewer than features; use the shrunk form.
 # - LEEP: log-likelihood of a counted table between source and target classes; needs a source head; between $-\hat H(Y)$ and 0.
 # - LogME: the evidence of a Bayesian linear regression at its best precisions; finite with any number of rows, blind to scale.
-# - Judge a score by rank correlation, its $p$, *and* the accuracy lost by following it, beside leave-one-out neighbours and the probe itself. Here LogME and the neighbours passed; the shrunk H-score only between features of one width.
+# - Judge a score by rank correlation, its $p$, *and* the accuracy lost by following it, beside leave-one-out neighbours and the probe itself. Here LogME and the neighbours passed, and the shrunk H-score was misled by the number of features.
 # - Source accuracy compares marks in different subjects.
 #
 # > **Mistakes box.** *Computing a score on all rows, test rows included. A plain H-score with more features than rows. LEEP on logits, or on a head that was cut off. A rank correlation earned by telling trained from untrained networks. Reporting a score without the baselines that cost as little.*

@@ -245,7 +245,7 @@ claim(
 #
 # ## The trained arms
 #
-# Their settings come from the reference grid, a job that searched them in the same way (21 November 2026, one x86-64 core; `python -m workbook run --jobs chapters/reference/05d_imbalance_and_noise.yaml`). Live, three draws at ratio 50, with the fine-tuned network once more under the adjusted loss.
+# Their settings come from the reference grid, a job that searched them in the same way (21 November 2026, one x86-64 core; `python -m workbook run --jobs chapters/reference/05d_imbalance_and_noise.yaml`). Five draws of each are in it. Live, we repeat three of the fine-tuned ones at ratio 50, plain and under the adjusted loss.
 
 # %%
 RATES = {"scratch": (1e-3, 3e-3, 1e-2, 3e-2), "fine-tuned": (3e-4, 1e-3, 3e-3, 1e-2)}
@@ -315,10 +315,10 @@ live = {}
 if not grid:
     reference = read_reference("05d_imbalance_and_noise")
     known = {level: record_values(reference, job, f"05d.{level}") for level, job in JOBS.items()}
-    rates = {arm: found[int(known["ratio 50"][arm, "setting"][0])] for arm, found in RATES.items()}
-    for arm, remedy in (("scratch", None), ("fine-tuned", None), ("fine-tuned", "adjusted loss")):
-        models = [trained("ratio 50", draw, rates[arm], arm=arm, remedy=remedy) for draw in range(trained_draws)]
-        live[f"{arm}, {remedy}" if remedy else arm] = [score(model) for model in models]
+    rate = RATES["fine-tuned"][int(known["ratio 50"]["fine-tuned", "setting"][0])]
+    for remedy in (None, "adjusted loss"):
+        models = [trained("ratio 50", draw, rate, remedy=remedy) for draw in range(trained_draws)]
+        live[f"fine-tuned, {remedy}" if remedy else "fine-tuned"] = [score(model) for model in models]
     live |= {"probe": frozen[probe, "ratio 50"][:trained_draws]}
     live |= {"probe, adjusted loss": cured["adjusted loss"][:trained_draws]}
     record_table("05d.trained", {arm: {"ratio 50": values} for arm, values in live.items()}, corner="balanced accuracy")
@@ -327,8 +327,8 @@ if not grid:
 if live:
     claim(
         "05d.transfer-stands-imbalance-better",
-        "ratio 50, means over draws: probe and fine-tuned network beat the one from scratch by more than five points each",
-        bool(min(np.mean(np.subtract(live[arm], live["scratch"])) for arm in ("probe", "fine-tuned")) > 0.05),
+        "ratio 50: the means of probe and fine-tuning, just run, lie above scratch's interval in the reference grid",
+        min(np.mean(live["fine-tuned"]), np.mean(frozen[probe, "ratio 50"])) > known["ratio 50"]["scratch", "score"][2],
     )
     claim(
         "05d.adjusted-fine-tuning",
@@ -359,7 +359,7 @@ if not grid:
     axes[0].legend(loc="lower left")
 
 # %% [markdown]
-# *Three panels of balanced accuracy. All four arms start within a few points of one another on clean, balanced rows. With a growing ratio, and with more symmetric flips, probe and fine-tuning sink least and scratch most, down to or below the pixels. With pair noise all four fall much further, and nearly together.*
+# *Three panels of balanced accuracy. All four arms start within a few points of one another on clean, balanced rows. With a growing ratio, and with more symmetric flips, probe and fine-tuning sink least and scratch most, down to or below the pixels. With pair noise the probe hardly notices 20 % and falls steeply at 40 %, as all arms do (the trained arms were run at 40 % only, and not at ratio 5: their lines pass straight over those places).*
 #
 # The scratch and fine-tuned curves are means of five draws from the reference grid, settings searched at every level; the other two were run just now. Read the *slopes*, since all arms begin so close: transferred features, frozen or fine-tuned, lose about half of what a network from scratch loses, and less than pixels. Between
 # probe and fine-tuning these draws do not decide.
@@ -506,7 +506,7 @@ axis.set(title="Fine-tuning on 200 labels, 80 of them wrong", xlabel="steps", yl
 _ = axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 # %% [markdown]
-# *One panel, four curves over 120 steps. The share of wrong labels learned stays low at first and ends near one. Test accuracy and clean validation rise to about nine tenths within the first third and then sink together; noisy validation has the same shape, squeezed to about half the height.*
+# *One panel, four curves over 120 steps. The share of wrong labels learned stays low at first and ends near one. Test accuracy and clean validation rise to nearly nine tenths at forty steps and then sink together; noisy validation has the same shape, squeezed to about half the height.*
 #
 # First the network learns what the labels agree on, then, one by one, what they do not (Arpit et al. 2017 saw it at scale). So **early stopping** (早停) helps, and needs a validation score to stop by. Are noisy validation rows good enough? A predictor of accuracy $a$ agrees with symmetrically flipped labels at rate
 # $a(1-\rho) + (1-a)\,\rho/(K-1)$: a rising line in $a$, of slope $1 - \rho K/(K-1)$, here 0.56. In expectation, the order of models is kept; only the differences shrink and the luck stays.
@@ -523,16 +523,16 @@ record_table("05d.early-stopping", {how: {"test accuracy": values} for how, valu
 learned = np.array([trace["wrong labels learned"] for trace in traces])
 claim(
     "05d.fine-tuning-memorises",
-    "every draw: at the end fine-tuning has learned over half of the wrong labels, at the clean stop under a third",
+    "every draw: at the end fine-tuning has learned over half of the wrong labels, at the clean stop under a half",
     bool(
         learned[:, -1].min() > 0.5
-        and max(seen[int(np.argmax(t["clean validation"]))] for seen, t in zip(learned, traces)) < 1 / 3
+        and max(seen[int(np.argmax(t["clean validation"]))] for seen, t in zip(learned, traces)) < 1 / 2
     ),
 )
 claim(
     "05d.early-stopping-pays",
-    "every draw: stopping by clean or by noisy validation rows gains over five points against the end",
-    bool(min(np.subtract(ends[how], ends["at the end"]).min() for how in list(ends)[1:]) > 0.05),
+    "mean over draws: stopping by clean or by noisy validation rows gains over five points against the end",
+    bool(min(np.mean(ends[how]) - np.mean(ends["at the end"]) for how in list(ends)[1:]) > 0.05),
 )
 
 # %% [markdown]
