@@ -16,7 +16,7 @@
 # **A question.** A colleague fine-tunes a ten-class network. Every training image is classified correctly, most with full confidence, and the loss has come to rest at 1.4612. It stays there for an hour, at every learning rate.
 # A model that knows nothing and gives each class probability 1/10 has the loss $\ln 10 \approx 2.30$; a perfect one should come near 0. Nothing crashes and nothing warns. What is wrong, and where does that number come from?
 #
-# Answering it takes one gradient and half a page. Later lessons use that gradient again and again, so each formula is derived here, and then checked by a machine that does not know the derivation.
+# Answering it takes one gradient and half a page. Each formula is derived here, and then checked by a machine that does not know the derivation.
 #
 # By the end of this lesson you can
 #
@@ -49,7 +49,7 @@ if profile != "quick":
 
 # %% [markdown]
 # Here is the colleague's situation with everything inessential removed. The *logits* (对数几率) $z$ are a network's outputs, one number a class, before softmax turns them into probabilities. Let gradient descent set the ten logits of eight examples *freely*: nothing stands in the way of
-# a perfect fit. We do it twice, with the loss as it should be and with the colleague's. Predict where the two losses end before you run it.
+# a perfect fit. Predict where the loss ends, as it should be and as the colleague has it, before you run it.
 
 # %%
 labels = torch.arange(8)
@@ -71,7 +71,7 @@ record_table(
 )
 
 # %% [markdown]
-# The second row is the colleague's screen. (The last digit is still on its way: the value is approached, never attained.) The model ended in a softmax layer, and the loss, which expects logits, applied softmax once more. Every prediction is right; only the number is wrong and, as we shall see, learning is slow. Now the theory, from the beginning.
+# The second row is the colleague's screen. (Its last digit is still on the way.) The model ended in a softmax layer, and the loss, which expects logits, applied softmax once more. Every prediction is right; only the number is wrong and, as we shall see, learning is slow. Now the theory, from the beginning.
 #
 # ## What is minimised
 #
@@ -185,7 +185,7 @@ for axis in axes:
 # *Left: two parabolas of the risk over w, the source's lowest near 1.3, the target's near 2.8. Right: the target's exact risk over the frequency, a narrow well at 2 and a plateau at 1 beyond it, with a second, shallower valley at frequency 0; thin grey lines, the empirical risks of ten
 # samples, wiggle about it. The source's minimiser lies on the well's left slope.*
 #
-# About a third of the forty starts arrive, those near the well. From the others descent comes to rest in the valley near zero or in a ripple of the plateau, where the slope is zero and more steps change nothing. The source's minimiser lies *inside the well*. That is the whole case for fine-tuning, in one parameter: a good start selects
+# About a third of the forty starts arrive, those near the well. From the others descent comes to rest in the valley near zero or in a ripple of the plateau, where more steps change nothing. The source's minimiser lies *inside the well*. That is the whole case for fine-tuning, in one parameter: a good start selects
 # the valley, and with few steps it also saves the way. And the whole case against: had the source's frequency been 5, out on the plateau, starting there would not have helped.
 #
 # ## Softmax cross-entropy
@@ -365,17 +365,17 @@ claim(
 )
 
 # %% [markdown]
-# With $\ell = \ln p$ everything is an eight and the accuracy is the share of eights. With $\ell$ the loss, the classifier is an *anti*-classifier, wrong where the right one is right, and its loss climbs without end. Had the author run it on any data, the formula would not have survived: that is why every formula of this course is run.
+# With $\ell = \ln p$ everything is an eight and the accuracy is the share of eights. With $\ell$ the loss, the classifier is an *anti*-classifier, wrong where the right one is right, and its loss climbs. One run on any data shows it: that is why every formula of this course is run.
 #
 # ## Softmax, twice
 #
 # Back to the colleague. The loss takes $p$ for logits and computes $q = \mathrm{softmax}(p)$, so $\ell_2 = -\ln q_y = -p_y + \ln\sum_k e^{p_k}$. How small can it get? As a function of $p$ it is convex (the Hessian above), and the set of probability vectors is convex. So a corner is
-# the minimum as soon as no direction *from that corner* leads down. Write $e_j$ for the vector with 1 at place $j$ and 0 elsewhere. From the corner $p = e_y$ (all mass on the right class) one can only move mass to other classes $j$: every direction is a sum, with weights that are not negative, of $e_j - e_y$. With $\partial \ell_2/\partial p = q - e_y$ the slope along each of them is $q_j + (1 - q_y) > 0$: up, in every direction.
+# the minimum as soon as no direction *from that corner* leads down. Let $e_j$ be the one-hot vector of class $j$. From the corner $p = e_y$ (all mass on the right class) one can only move mass to other classes: every direction is a sum of non-negative multiples of $e_j - e_y$. With $\partial \ell_2/\partial p = q - e_y$ the slope along each of these is $q_j + (1 - q_y) > 0$: up, in every direction.
 # The best that a *perfect and perfectly confident* model can reach is therefore
 #
 # $$\ell_2^{\min} = -1 + \ln(e^1 + (K-1)e^0) = \ln\frac{e + K - 1}{e},$$
 #
-# approached, never attained, as $p \to e_y$. We check it for several $K$: as algebra, at logits confident enough, by a search for anything lower, and against the numbers that people report when their training is stuck (`published`).
+# approached, never attained, as $p \to e_y$. We check it for several $K$: as algebra, at logits confident enough, by a search for anything lower, and against values noted elsewhere (`published`).
 
 # %%
 K = sp.symbols("K", positive=True)

@@ -160,7 +160,7 @@ pairs = [cosine(messages[i], messages[i + 1]) for i in range(0, 2 * draws, 2)]
 record_table("02b.messages", {"two random heads, same ten images": {"cosine of their backbone gradients": pairs}})
 
 # %% [markdown]
-# After one step the zero head, made of ten single examples, already reads most digits; its guesses do not depend on the rate. The random head still guesses partly by its random part (which a much larger rate would drown). And its message depends on *which* random head it is: the cosines scatter about a mean near zero, though images and labels are the same. Does this do *harm*? To answer, we need a model in which one can compute what the features become. First, two tools.
+# After one step the zero head, made of ten single examples, already reads most digits; its guesses do not depend on the rate. The random head still guesses partly by its random part (which a much larger rate would drown). And its message depends on *which* random head it is: the cosines scatter about a mean near zero, though images and labels are the same. Does this do *harm*? To answer, we need a model whose features can be computed. First, two tools.
 #
 # ## Small steps: fine-tuning is nearly linear
 #
@@ -198,7 +198,7 @@ claim(
 
 # %% [markdown]
 # The real network is not smooth: it is full of ReLUs, $\max(0, a)$, each with a kink at zero. GlyphNet, ten examples a class, a fitted head, then 20 steps of Adam at a gentle and at a bold learning rate. The network runs in evaluation mode throughout, so that it is one fixed function of its parameters. Then we walk the straight line
-# $\theta_0 + s\,\Delta\theta$ to where training ended ($s = 1$) and compare the logits of 30 test digits. **Predict:** at $s = 1$, by what share is the linearised change wrong? And how fast does that share fall towards $s = 0$? (In a smooth network the error shrinks like $s^2$, the change like $s$, the share like $s$.)
+# $\theta_0 + s\,\Delta\theta$ to where training ended ($s = 1$) and compare the logits of 30 test digits. **Predict:** at $s = 1$, by what share is the linearised change wrong? And how fast does that share fall towards $s = 0$? (In a smooth network the error falls like $s^2$, the share like $s$.)
 
 
 # %%
@@ -578,7 +578,7 @@ claim(
 )
 
 # %% [markdown]
-# *Two panels, error against ε (not to scale), four arms with 95 % bands over twenty problems. In distribution the probe's error climbs with ε and the three fine-tuned arms stay at zero. Out of distribution, at small ε, the probe and LP-FT lie near zero, the zero head above them, the random head far above all; at ε = 4 the probe
+# *Two panels, error against ε (not to scale), four arms with 95 % bands over twenty problems. In distribution the probe's error climbs with ε, the others stay at zero. Out of distribution, at small ε, the probe and LP-FT lie near zero, the zero head above them, the random head far above all; at ε = 4 the probe
 # lies highest, then LP-FT.*
 #
 # With perfect features nothing beats the probe. With good ones LP-FT has the best of both. At $\varepsilon = 1$ the zero head lies below it in the figure. With ruined ones a 'right' head for them does not exist: fitted faithfully to the rows it answers off the span with confidence and wrongly (an error above 1 is worse than answering zero), and a method that leaves the head
