@@ -11,24 +11,31 @@ from data_scripts.glyphnet_weights import WEIGHTS, read_weights
 WIDTHS = (24, 64, 128)
 
 
+def _layer_name(name: str) -> str:
+    # On its PyTorch backend Keras refuses a dot in a layer's name.
+    return name.replace(".", "-") if keras.backend.backend() == "torch" else name
+
+
 def _conv(x: keras.KerasTensor, channels: int, kernel: int, stride: int, name: str) -> keras.KerasTensor:
     # PyTorch pads evenly on all sides; Keras's 'same' with stride 2 pads right and below only.
     if kernel > 1:
-        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
-    return layers.Conv2D(channels, kernel, stride, use_bias=False, name=name)(x)
+        x = layers.ZeroPadding2D(kernel // 2, name=_layer_name(f"{name}_pad"))(x)
+    return layers.Conv2D(channels, kernel, stride, use_bias=False, name=_layer_name(name))(x)
 
 
 def _normalise(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     # PyTorch's epsilon, and its momentum of 0.1, which Keras writes as 0.9.
-    return layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name=name)(x)
+    return layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name=_layer_name(name))(x)
 
 
 def _block(x: keras.KerasTensor, channels: int, stride: int, name: str) -> keras.KerasTensor:
-    h = layers.ReLU(name=f"{name}.relu1")(_normalise(_conv(x, channels, 3, stride, f"{name}.conv1"), f"{name}.bn1"))
+    h = layers.ReLU(name=_layer_name(f"{name}.relu1"))(
+        _normalise(_conv(x, channels, 3, stride, f"{name}.conv1"), f"{name}.bn1")
+    )
     h = _normalise(_conv(h, channels, 3, 1, f"{name}.conv2"), f"{name}.bn2")
     if stride != 1 or x.shape[-1] != channels:
         x = _normalise(_conv(x, channels, 1, stride, f"{name}.shortcut.0"), f"{name}.shortcut.1")
-    return layers.ReLU(name=f"{name}.relu2")(layers.Add(name=f"{name}.add")([h, x]))
+    return layers.ReLU(name=_layer_name(f"{name}.relu2"))(layers.Add(name=_layer_name(f"{name}.add"))([h, x]))
 
 
 def build_backbone(widths: tuple[int, int, int] = WIDTHS) -> keras.Model:
@@ -43,7 +50,7 @@ def build_backbone(widths: tuple[int, int, int] = WIDTHS) -> keras.Model:
 
 
 def _set_layer(layer: keras.Layer, tensors: dict[str, np.ndarray]) -> None:
-    name = layer.name
+    name = layer.name.replace("-", ".")
     if isinstance(layer, layers.Conv2D):
         layer.set_weights([tensors[f"{name}.weight"].transpose(2, 3, 1, 0)])
     elif isinstance(layer, layers.BatchNormalization):

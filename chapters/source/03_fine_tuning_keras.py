@@ -18,10 +18,10 @@
 #
 # By the end of this lesson you can
 #
-# - build a `tf.data` pipeline whose augmentation is drawn anew every epoch, and spot one whose is not;
+# - build a `tf.data` pipeline whose augmentation is drawn anew every epoch, and spot one where it is not;
 # - put a head on a frozen network, train it, then unfreeze the network in parts at a lower rate;
 # - let callbacks stop the training and keep the best checkpoint, by *validation* rows only;
-# - test once, save one `.keras` file, reload it and get the same predictions to the last bit;
+# - test once, save one `.keras` file, reload it and check that the predictions are the same to the last bit;
 # - explain what Keras 3 does to batch normalisation when you unfreeze, and stop it.
 #
 # *About 40 minutes of reading; about a minute of computing on one core. You need chapter [01](01_concepts.ipynb)'s idea of a linear probe and lesson [01b](01b_evaluation.ipynb)'s rules. Chapter 04 does the same in PyTorch.*
@@ -49,7 +49,8 @@ if profile != "quick":
 # %% [markdown]
 # ## The number to beat
 #
-# The simplest reader gives each picture the label of the training picture nearest to it in pixels. Here is its share of right answers on *validation* rows (验证集), the rows that choices may look at. Chance is 0.10.
+# The simplest reader gives each picture the label of the training picture nearest to it in pixels. Here is its share of right answers on *validation* rows (验证集), the rows that choices may look at, with $k = 5$ training pictures a class. Chance is 0.10.
+# A *draw* is one random choice of these pictures; the seed numbers it.
 
 # %%
 from sklearn.neighbors import KNeighborsClassifier
@@ -78,11 +79,11 @@ on_pixels = {name: [nearest(searched, task.validation, view)] for name, view in 
 record_table("03.pixels", {"nearest neighbour": on_pixels}, corner="validation rows")
 
 # %% [markdown]
-# The better of the two, chosen here, is the opponent for the end of the lesson. Note what a fair choice takes: rows that are not test rows, and a draw of examples (seed 1000) that no reported result uses.
+# The better of the two, chosen here, is the opponent for the end of the lesson. Note what a fair choice takes: rows that are not test rows, and a draw (seed 1000) that no test result uses.
 #
 # ## Step 1: data
 #
-# Three sets with three jobs: training rows (训练集) change weights, validation rows make choices, test rows (测试集) are looked at once. Our *training* rows are few; what stretches them is augmentation (数据增强): each picture shifted by up to two pixels,
+# Three sets with three jobs: training rows (训练集) change weights, validation rows make choices, test rows (测试集) only report: no choice follows from them. Our *training* rows are few; what stretches them is augmentation (数据增强): each picture shifted by up to two pixels,
 # differently every time.
 
 # %%
@@ -104,8 +105,8 @@ for name, which in {"training": rows, "validation": task.validation, "test": tas
     print(f"{name:10} {len(which):4} rows of shape {images[which].shape[1:]}")
 
 # %% [markdown]
-# Read the order of the calls: **cache, shuffle, batch, augment**. `cache` keeps what reached it on the first pass. Put the random shift before it, as some guides do, and the shift is drawn once and replayed for ever. Nothing complains; the
-# pictures even look shifted. *Before you run it: which of the two rows below will show four different pictures?*
+# Read the order of the calls: **cache, shuffle, batch, augment**. `cache` keeps what reached it on the first pass and hands out the same afterwards. Now let one picture pass four times, with the random shift
+# after the cache and with the shift before it. *Before you run it: in which of the two rows below can the four pictures differ?*
 
 # %%
 one = tf.data.Dataset.from_tensor_slices((images[rows[:1]], labels[rows[:1]])).batch(1)
@@ -120,9 +121,9 @@ for axis, (name, seen) in zip(axes, passes.items()):
     axis.set(title=f"{name}: one picture, epochs 1 to 4", xticks=[], yticks=[])
 
 # %% [markdown]
-# *Two rows of four pictures of one digit over a photograph. Above, the digit stands a pixel or two elsewhere in each; below, the four are the same.*
+# *Two rows of four pictures of one digit over a photograph. Above, the digit moves by a pixel or two from one epoch to another; below, the four are the same.*
 #
-# The eye may miss a pixel; arrays do not:
+# Before the cache the shift is drawn once and replayed for ever. Nothing complains; the pictures even look shifted. The eye may miss a pixel; arrays do not:
 
 # %%
 distinct = {name: len({picture.tobytes() for picture in seen}) for name, seen in passes.items()}
@@ -137,7 +138,8 @@ claim(
 #
 # ## Step 2: head and loss
 #
-# The letter reader without its last layer is the backbone (主干网络); a new linear layer with one output a class is the task head (任务头). It gives *logits* (对数几率), so the loss is told `from_logits=True`. We check shapes at each join.
+# The letter reader, GlyphNet, is the backbone (主干网络) once its last layer is off; a new linear layer with one output a class is the task head (任务头). Its outputs are *logits* (对数几率), scores of any sign. Softmax makes probabilities of them; the loss does
+# that itself if it is told `from_logits=True`. We check shapes at each join.
 
 # %%
 import keras
@@ -152,7 +154,8 @@ for name, tensor in {"pictures": pictures, "features": backbone.output, "logits"
 assert network.output_shape == (None, len(task.class_names))
 
 # %% [markdown]
-# One check of the loss by hand catches most mistakes of this step. For logits $z$ and the right class $y$ it must be $-\log \mathrm{softmax}(z)_y$; a second softmax hidden in the head would break the equality (lesson [03b](03b_listings_repaired.ipynb) does that on purpose).
+# Then the loss, by hand. For logits $z$ and the right class $y$ it must be $-\log \mathrm{softmax}(z)_y = \log \sum_j e^{z_j} - z_y$. A loss that was not told of logits fails this check. A softmax hidden in the *head* passes it, since both sides get what the head puts out; so look at a
+# row of $z$ too: if its numbers lie between 0 and 1 and sum to 1, they are no logits (lesson [03b](03b_listings_repaired.ipynb) shows what follows).
 
 # %%
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -167,7 +170,7 @@ claim(
 # %% [markdown]
 # ## Step 3: settings
 #
-# **What trains when.** Freezing (冻结) first: a new head sends random gradients into a network that was good. So train the head alone, then let the last block join, then everything, each time at a lower learning rate (学习率). This is gradual
+# **What trains when.** Freezing (冻结) first: a new head has random weights, and the gradients that it sends down would pull a good network in random directions. So train the head alone, then let the last block join, then everything, each time at a lower learning rate (学习率). This is gradual
 # unfreezing (逐层解冻). In Keras one sets `layer.trainable` and *compiles again*: the compiled training step holds the list of what trains.
 
 # %%
@@ -181,10 +184,10 @@ for stage, prefixes in STAGES.items():
 pd.DataFrame({"weights that train": counts})
 
 # %% [markdown]
-# `unfreeze` sets `trainable` by the beginning of a layer's name, *and leaves batch normalisation frozen*; the reason has a section of its own below.
+# `unfreeze` sets `trainable` by the beginning of a layer's name (`""` begins every name, and the empty tuple chooses none) *and leaves batch normalisation frozen*, so that 'everything' means all but these layers; the reason has a section of its own below.
 #
-# **At which rate.** Three candidates for the head alone and three for the second phase, scored on validation rows of the search draw. A compile costs a second or three, so one compiled copy serves all runs: `restart` puts the
-# weights back and clears the optimiser's memory (the momenta of AdamW), which a second `fit` would otherwise inherit.
+# **At which rate.** Three candidates for the head alone and three for the second phase, trained on the search draw and scored on validation rows. The candidates are *peak* rates: `cosine` lowers each from its peak to near zero along half a cosine. The optimiser is AdamW,
+# which scales the step of each weight by running averages (moments) of its gradients. Compiling takes a second or more, so one compiled copy serves all runs: `restart` puts the weights back and clears those averages, which a second `fit` would otherwise inherit.
 
 # %%
 from workbook.methods.keras.training import accuracy, build_network, compile_network, restart
@@ -225,11 +228,12 @@ rate = max(RATES, key=lambda rate: found["then everything"][f"{rate:g}"][0])
 record_table("03.rates", found, corner="validation accuracy by peak rate")
 
 # %% [markdown]
-# One draw and three candidates are a small search, and 269 validation rows cannot tell neighbours apart; that is enough here, where the point is *where* one chooses. Lesson 04d searches properly.
+# One draw and three candidates are a small search, and 269 validation rows cannot tell close neighbours apart. Where the best is the first or the last of its candidates, as the second phase's was when we ran it, the list should be made longer; and the head's rate, found with all the epochs, serves the shorter
+# first phase unchecked. We leave it so: here the point is *where* one chooses. Lesson 04d searches properly.
 #
 # ## Step 4: train
 #
-# Three callbacks. `EarlyStopping` (早停) ends a stage when the validation loss has not improved for some epochs. `ModelCheckpoint` keeps the best network so far as a file, a checkpoint (检查点). `CSVLogger` writes the curve down. The first two read
+# Three callbacks. `EarlyStopping` (早停) ends a stage when the validation loss has not improved for three epochs, its `patience`. `ModelCheckpoint` keeps the best network so far as a file, a checkpoint (检查点). `CSVLogger` writes the curve down. The first two read
 # `val_…`, never the training score and never test rows.
 
 # %%
@@ -256,7 +260,8 @@ def train_stage(prefixes, peak, longest):
 
 
 # %% [markdown]
-# `best` and `log` are made once, so that they span all stages; a new `EarlyStopping` starts each. `shuffle=False` because the data set shuffles itself (without it Keras 3 warns that it ignores the default `shuffle=True`).
+# `best` and `log` are made once, so that they span all stages; a new `EarlyStopping` starts each. A stage goes on from the *last* weights of the one before; the best ones are in the file. The rates are those found above, but constant, since nobody knows beforehand how long a stage will be, and a third of
+# the second one for the last stage, which is a habit and was not searched. `shuffle=False` because the data set shuffles itself (without it Keras 3 warns that it ignores the default `shuffle=True`).
 
 # %%
 longest = {"head only": epochs // 2, "last block": epochs // 2, "everything": epochs}
@@ -279,11 +284,11 @@ _ = axes[0].legend()
 # *Loss and accuracy against epochs, training and validation, with dotted lines where a stage ends and a thin green one at the checkpoint. Both losses fall steeply while the head trains; later the training loss goes on to almost nothing and the
 # validation loss flattens.*
 #
-# The distance between the two curves is the reason for the rule: training accuracy says by now 'perfect', and only the validation curve knows when to stop. (Training values are averages *during* an epoch on shifted pictures, so early on they may lie below.)
+# The distance between the two curves is the reason for the rule: training accuracy says by now 'perfect', and only the validation curve knows when to stop. (Training values are averages *during* an epoch, on shifted pictures, so early on they may look worse than validation.)
 #
 # ## Step 5: test once, save, reload, predict
 #
-# The checkpoint file is the product. It holds architecture, weights and compile settings, so `load_model` needs none of our code. We load it as somebody else would, and only then look at the test rows.
+# The checkpoint file is the product. It holds architecture, weights and compile settings, and all layers are Keras's own, so `load_model` needs none of our code. We load it as somebody else would, and only then look at the test rows.
 
 # %%
 reader = keras.saving.load_model(folder / "best.keras")
@@ -298,7 +303,8 @@ claim(
 )
 
 # %% [markdown]
-# That is one draw, and its checkpoint was chosen on 269 labelled validation rows, more than five times the training rows. The honest comparison comes below. First, pictures from elsewhere: two test digits, two digits *printed* by a font, and two letters. *What should it say to a letter?*
+# (To the last bit on *this* machine; another processor may round otherwise.) That is one draw, and its checkpoint was chosen on 269 labelled validation rows, more than five times the training rows. The honest comparison comes below; it scores the test rows too, but nothing was chosen by this first score.
+# Now a few pictures, most of them from elsewhere: two test digits, two digits *printed* by a font, and two letters. *What should it say to a letter?*
 
 # %%
 from data_scripts.glyphs import load_glyphs
@@ -326,7 +332,7 @@ _ = axes[1, 0].set_ylabel("probability")
 # ## The batch-norm trap
 #
 # Batch normalisation (批量归一化) normalises a channel by the batch's mean and variance in training, and by *moving* averages at prediction. These averages are part of what was pre-trained, yet no optimiser touches them: each training step
-# replaces a share $m$ of them by the batch's, $\mu \leftarrow (1-m)\mu + m\,\mu_B$. (Keras calls $1-m$ the momentum.) If the batch were always the same, the pre-trained part left after $t$ steps would be $(1-m)^t$. We check it on the first layer, with no optimiser at all:
+# replaces a share $m$ of them by the batch's, $\mu \leftarrow (1-m)\mu + m\,\mu_B$. (Keras calls $1-m$ the momentum, PyTorch calls $m$ so: its default of 0.1 is Keras's 0.9.) If the batch were always the same, the pre-trained part left after $t$ steps would be $(1-m)^t$. We check it on the first such layer, with no optimiser at all:
 
 # %%
 steps = epochs * 5 // 2
@@ -355,9 +361,9 @@ axis.set(title="What is left of a pre-trained mean", xlabel="training steps", yl
 _ = axis.legend()
 
 # %% [markdown]
-# *Share of the pre-trained mean against steps: with momentum 0.9 it falls to a few hundredths within forty steps, the measured dots on the curve; with 0.99 about two thirds remain.*
+# *Share of the pre-trained mean against steps: with momentum 0.9 it falls below two hundredths within forty steps, the measured dots on the curve; with 0.99 about two thirds remain.*
 #
-# So who updates the averages? A widespread recipe calls the backbone as `base(x, training=False)` and trusts that batch normalisation then stays in inference mode, also after unfreezing. Let us see. One forward pass in training mode, and how far the moving means went:
+# So who updates the averages? A widespread recipe calls the backbone as `base(x, training=False)` and trusts that batch normalisation then stays in inference mode, also after unfreezing. Let us see. One forward pass with `training=True`, as `fit` makes it at each step, and how far the moving means went:
 
 
 # %%
@@ -413,13 +419,13 @@ claim(
 )
 
 # %% [markdown]
-# In Keras 3.15.1 the `training=False` of a functional model's call is a default that `fit` overwrites with `True` for the whole graph (Keras issue 20285; the guide has been amended since). While the base is frozen nobody notices, because batch normalisation
+# In Keras 3.15.1 the `training=False` of a functional model's call is a default that `fit` overwrites with `True` for the whole graph (Keras issue 20285; Keras's guide has since been amended and advises to freeze these layers again). While the base is frozen nobody notices, because batch normalisation
 # with `trainable = False` behaves as at prediction. After `base.trainable = True`, it does not. The fix is one loop, *after* unfreezing and *before* compiling; it is in `unfreeze`.
 #
 # ### What it costs
 #
-# The trap is worst where one feels safest: at a *very low* rate, meant to change almost nothing. The weights obey; the statistics do not. So: take three trained heads, continue with everything unfrozen at $10^{-5}$ for $t$ steps as plotted above, with
-# and without the loop (validation rows, so that the test rows stay unused).
+# The trap waits where one feels safest: at a *very low* rate, meant to change almost nothing. The weights obey; the statistics do not. So: take three trained heads and continue with everything unfrozen at $10^{-5}$, for as many steps as plotted above, with
+# and without the loop (scored on validation rows; the test rows are not needed).
 
 # %%
 trapped = functional(load_backbone())
@@ -444,12 +450,12 @@ claim(
 )
 
 # %% [markdown]
-# With frozen statistics nothing happens, as intended; with moving ones points are gone, though hardly a weight changed: the head was trained for features that no longer arrive. To be fair, this is not a law. At a rate a hundred
-# times higher the weights follow the new statistics, and in our trials the two came out level, now one ahead, now the other. Statistics of the target can even help (chapter 07 uses them on purpose). The point is to *decide* it, not to have it happen.
+# With frozen statistics little happens, as intended; with moving ones points are gone, though no weight can have moved far at such a rate. Our reading: the head was trained for features that no longer arrive. To be fair, this is one rate and one network, not a law. At a rate a hundred
+# times higher the weights can follow the new statistics; in trials not shown here the two came out level, now one ahead, now the other. Statistics of the target can even help (chapter 07 uses them on purpose). The point is to *decide* it, not to have it happen.
 #
 # ## Was it worth it?
 #
-# Four arms on the same draws. The trained ones share the augmentation, the batches and the number of epochs, without early stopping; each had its settings chosen on validation rows of draw 1000. Scratch still lacks its search:
+# Four arms on the same draws. The trained ones share the augmentation, the batches and the number of epochs, without early stopping; each arm had its settings chosen on draw 1000 by validation rows, though not with equal effort: two views for pixels, three rates for the head and for scratch, three more for fine-tuning's second phase. Scratch still lacks its search:
 
 # %%
 scratch = compile_network(build_network(build_backbone(), 10), 1e-3)
@@ -484,7 +490,7 @@ for name in ("nearest neighbour", "from scratch"):
 record("03.fine-tuned-minus-head-only", np.subtract(tuned, arms["head only"]))
 
 # %% [markdown]
-# Fine-tuning is far ahead of what uses no letters. (The scratch arm had as many steps as the others, which for random weights are few; chapter 01's reference grid has longer training, and the order stays.) Against the *frozen* network with a trained head the last record counts, and with three draws its interval is wide: at this k most of the gain is the features', as chapter 01 found. Do not
+# Fine-tuning is far ahead of what uses no letters. (The scratch arm had as many steps as the others, which for random weights are few; chapter 01's reference grid has longer training, and the order stays.) Against the *frozen* network with a trained head the last record counts. With three draws its interval is wide, and no gain from unfreezing can be read out of it: at this $k$ the gain over pixels is the features', as in chapter 01, where the probe leads at small $k$. Do not
 # pay for the unfrozen network before you have measured the frozen one.
 #
 # ## On a GPU: ResNet-50 at full size
@@ -562,7 +568,8 @@ if section:
 #
 # ## What to take away
 #
-# - Five steps, each with a check: two epochs compared, shapes and loss by hand, rates from validation rows, curves with their checkpoint, a reload that agrees.
+# - In which steps can one go wrong without an error message? In all five: a shift drawn once, a softmax too many, a rate or a statistic that nobody chose, a checkpoint by the training score, a choice by test rows.
+# - So each has its check: epochs compared, shapes and loss by hand, rates from validation rows, curves with their checkpoint, a reload that agrees.
 # - `cache` before the random map. `shuffle=False` in `fit` when the data set shuffles.
 # - Head first, then parts, at lower rates; compile after every change of `trainable`.
 # - In Keras 3, `training=False` does not protect batch normalisation after unfreezing; `norm.trainable = False` does.

@@ -17,8 +17,8 @@
 #
 # By the end of this lesson you can
 #
-# - say which of twelve common mistakes stop a program, which warn, and which pass in silence;
-# - show each of them by a number, and repair it;
+# - say which common mistakes stop a program, which warn, and which pass in silence;
+# - show by a number or a message what each does, and repair it;
 # - write the listing again so that it is right: images in folders, a network of `keras.applications` with *its own* preprocessing, a checkpoint chosen on validation rows, a file that reloads;
 # - train two tasks on one trunk, and say what that buys.
 #
@@ -50,7 +50,7 @@ if profile != "quick":
 # ## 97.62 per cent of what?
 #
 # That number is the *training* accuracy of the last epoch: the article's log has no validation column. (For comparison, full fine-tuning of ResNet-50 is published at 96.6 % on CIFAR-10's test set by the tllib benchmark, and at 97.4 % for the larger pre-training BiT-M; a frozen
-# network reaches far less.) What is a training accuracy worth? We ask a logistic regression on GlyphNet's frozen features, five labelled digits a class; once with the right labels, once with labels drawn by lot.
+# network reaches far less.) What is a training accuracy worth? We ask a logistic regression on GlyphNet's frozen features, five labelled digits a class; once with the right labels, once with labels drawn by lot. ($C$ is the inverse of its regularisation, here large: we *want* it to memorise.)
 
 # %%
 import keras
@@ -100,17 +100,19 @@ claim(
 )
 
 # %% [markdown]
-# The two left entries agree; the right ones are a reader of digits and a coin. 128 features leave room enough to memorise fifty labels. **Repair:** report test rows, choose on validation rows, never mention the training score as a result.
+# The two left entries agree; the right ones are a reader of digits and a guess at one in ten. 128 features leave room enough to memorise fifty labels. **Repair:** report test rows, choose on validation rows, never mention the training score as a result.
 #
-# Two more of that listing's numbers give it away. A head of *five* outputs cannot name CIFAR-10's ten classes; and its bar shows 1250 steps of 32 pictures, which is 40,000 pictures, where CIFAR-10 has 50,000 to train on. Multiply before you believe a log:
+# Two more of that listing's numbers do not fit. A head of *five* outputs cannot name CIFAR-10's ten classes; and its bar shows 1250 steps of 32 pictures, where CIFAR-10 has 50,000 to train on. Multiply before you believe a log:
 
 # %%
 print(f"1250 steps × 32 = {1250 * 32:,} pictures")
 
 # %% [markdown]
+# That is four fifths of them. A fifth held out for validation would explain it; but then the log should show what it scored.
+#
 # ## Images in folders
 #
-# The listings read folders, one a class. We write such folders ourselves: digits over photographs, tinted, as RGB files. (Articles use `ImageDataGenerator` for this; it is legacy, and Keras 3 no longer offers it.) First with naïve names. *What will the second class be called?*
+# The listings read folders, one a class. We write such folders ourselves: digits over photographs, tinted, as RGB files. (Articles use `ImageDataGenerator` for this; it is legacy: Keras 3's own namespace lacks it, and only `tf.keras` keeps it for old code.) First with naïve names. *What will the second class be called?*
 
 # %%
 import tempfile
@@ -143,7 +145,7 @@ print("naive :", *naive)
 print("padded:", *padded)
 
 # %% [markdown]
-# Folders sort as *strings*: 10 comes before 2. (Digit 0 plays the ten here.) Whoever takes output $i$ for class number $i+1$ is right for one class in ten, and a perfect network scores 10 %. Zero-padded names keep the order. A class without pictures is the other
+# Folders sort as *strings*: 10 comes before 2. (Digit 0 plays the ten here.) Whoever takes output $i$ for class number $i+1$ is right for one class in ten, and with classes of equal size a perfect network scores 10 %. Zero-padded names keep the order. A class without pictures is the other
 # trap: labels count the folders that are *there*, so one missing folder moves all labels after it.
 
 # %%
@@ -198,8 +200,8 @@ claim(
 )
 
 # %% [markdown]
-# So a ResNet-50 that is fed `1/255` sees red and blue swapped, and a picture that is almost one colour: numbers between 0 and 1, where it knows numbers from −124 to 152. What does such a mistake cost? Without ImageNet weights here, ask GlyphNet, which wants 0 to 1. A probe with five examples a class, two ways to be wrong: the same wrong input in
-# training *and* test, or right in training and wrong only in *deployment*.
+# (ResNet50V2 wants −1 to 1; DenseNet each colour with ImageNet's mean removed and divided by its standard deviation.) So a ResNet-50 that is fed `1/255` sees red and blue swapped, and a picture that is almost one colour: numbers between 0 and 1, where it knows numbers from −124 to 151. What does such a mistake cost? Without ImageNet weights here, ask GlyphNet, which wants 0 to 1. A probe with five examples a class, two ways to be wrong: the same wrong input in
+# training *and* test, or right in training and wrong only in *deployment*. The probe's $C$ is the same throughout; it is not searched anew for each input.
 
 # %%
 INPUTS = {
@@ -234,8 +236,8 @@ claim(
 )
 
 # %% [markdown]
-# Read the table by rows. Some mistakes cost little, since GlyphNet has seen light and dark writing and since features are scaled to length one: *inverted* is nearly free. That is luck of this network, not a licence, and it explains how such mistakes survive: results
-# look a little disappointing, and nothing is printed. **Repair:** put the preprocessing *into* the model. `build_classifier(name, classes, weights, size)` does; its inputs are raw pixels from 0 to 255, and the saved file carries the rest.
+# Read the table by rows. One mistake is nearly free: *inverted*, since GlyphNet has seen light and dark writing. That is luck of this network, not a licence. The others are dear, even when training and test agree; yet nothing is printed, and whoever has no right number to compare with
+# sees only a disappointing one. That is how such mistakes survive. **Repair:** put the preprocessing *into* the model. `build_classifier(name, classes, weights, size)` does; its inputs are raw pixels from 0 to 255, and the saved file carries the rest.
 #
 # ## Head and loss
 #
@@ -255,7 +257,7 @@ for outputs in (5, 20):
         print(f"{outputs:2} outputs for 10 classes: {type(error).__name__}")
 
 # %% [markdown]
-# Too few outputs is the harmless case: TensorFlow stops on a CPU (on a GPU, its documentation says, it returns NaN). Too many train in silence: assert the shape. *Softmax with `from_logits=True`* is the interesting mistake. For probabilities $p$ taken as logits, the best reachable loss is not 0 but
+# Too few outputs is the harmless case: TensorFlow stops on a CPU (on a GPU, its documentation says, it returns NaN). Too many train in silence: assert the shape. *Softmax with `from_logits=True`* is the interesting mistake. For probabilities $p$ of $K$ classes taken as logits, the loss cannot fall below
 #
 # $$-\log \frac{e^{1}}{e^{1} + (K-1)\,e^{0}} = \ln\frac{e+K-1}{e},$$
 #
@@ -364,7 +366,7 @@ print("a model up to block5_conv2 gives", cut.output_shape)
 # **Repair:** a new `keras.Model` from the input to the layer's output, by a name that `model.summary()` lists. Its map of places × channels then needs *pooling*, or one picture becomes several rows.
 #
 # Instead the article falls back on the network's 1000-class *predictions* and calls them features. They are numbers, and a classifier can be fitted to them. *Guess what it costs.* GlyphNet's predictions are probabilities of letters; below them lie its logits, and below those the 128 features. For each, the regulariser $C$ is
-# chosen among the same five on validation rows of two draws.
+# chosen among the same five on validation rows of two draws. Features and logits are scaled to length one; probabilities stay as they are, with sum one.
 
 # %%
 source = load_glyphnet()
@@ -550,17 +552,17 @@ claim(
 )
 
 # %% [markdown]
-# Plain fine-tuning pays for the digits with the letters (灾难性遗忘, catastrophic forgetting; its letter head was left as it was, only the trunk moved under it). The joint loss keeps them, at the price of source data and of a second forward pass. For the digits themselves compare the left column: with three draws and one rate, not searched for either arm, it shows no more than the order of
-# magnitude. Transfer asks for the target only; if you need *both* tasks, train on both. Lesson 04e weighs the cheaper remedies.
+# Plain fine-tuning pays for the digits with the letters (灾难性遗忘, catastrophic forgetting; its letter head was left as it was, only the trunk moved under it). The joint loss keeps them, at the price of source data and of a second forward pass. (In that arm the letter head trains along.) The left column is no verdict on fine-tuning: both arms send a random head's gradients into the trunk at one unsearched rate for a few dozen steps, and both read digits far worse than the frozen features with the same five examples above. Lesson 03's order, head
+# first, is the repair. Transfer asks for the target only; if you need *both* tasks, train on both. Lesson 04e weighs the cheaper remedies.
 #
 # ## What to take away
 #
 # | mistake | what you see | repair |
 # |---|---|---|
 # | training accuracy as result | a splendid number | test rows, once |
-# | five outputs for ten classes | error on CPU, NaN on GPU | assert the output shape |
+# | five outputs for ten classes; twenty | error on CPU, NaN on GPU; nothing | assert the output shape |
 # | folders 1, 10, 2; a missing class | nothing | pad names, pass `class_names` |
-# | `1/255` for a network that wants BGR minus mean | nothing, or a little worse | its own `preprocess_input`, inside the model |
+# | `1/255` for a network that wants BGR minus mean | nothing; the score suffers | its own `preprocess_input`, inside the model |
 # | softmax and `from_logits=True` | a warning, or nothing and a floor | logits |
 # | `BinaryAccuracy` on logits | nothing | `threshold=0` |
 # | predictions as features | nothing | pooled features |
@@ -568,7 +570,7 @@ claim(
 # | `batch_size=` with a data set | nothing | batch in the data set |
 # | too many steps | a warning | leave `steps_per_epoch` out |
 #
-# > **Mistakes box.** *Half of that table's middle column says 'nothing'. A program that runs has passed the weakest of tests.* Before you believe a listing: multiply its steps, print one preprocessed pixel, check the first loss against $\ln K$, look for the validation column.
+# > **Mistakes box.** *Most rows of that table say 'nothing'. A program that runs has passed the weakest of tests.* Before you believe a listing: multiply its steps, print one preprocessed pixel, check the first loss against $\ln K$ (and the last against the floor), look for the validation column.
 #
 # **A question left open.** With an inverted picture GlyphNet hardly suffered, with a dark one badly. Could one *measure* how far an input is from what a network knows, before deploying it? (Chapter 07.) The lab of chapter 03 hides five of these mistakes in one script.
 #

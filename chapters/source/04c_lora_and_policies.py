@@ -13,8 +13,8 @@
 # %% [markdown]
 # # 04c · LoRA and the table of policies: how much of the network has to move?
 #
-# **A question.** GlyphNet with ten classes has nearly 300,000 parameters, and you have a hundred labelled digits. You may let all of the parameters train, or the last layer, or the biases, or a sliver of every layer. Which would you choose? And would you choose the
-# same if you knew that tomorrow's pictures come turned, blurred, noisy or faint?
+# **A question.** GlyphNet, this course's small convolutional network pre-trained on letters, has nearly 300,000 parameters with a head for ten classes; you have a hundred labelled digits. You may train all of them, the last layer, the biases, or a sliver of
+# every layer. Which would you choose? And if tomorrow's pictures come turned, blurred, noisy or faint?
 #
 # By the end of this lesson you can
 #
@@ -23,8 +23,8 @@
 # - compare ways to adapt by trained parameters, accuracy, accuracy on shifted inputs and *calibration* (校准);
 # - say which of these four a choice of policy really changes.
 #
-# *About 30 minutes of reading; about a minute of computing on one core. You need to know what fine-tuning and freezing are (lesson [04](04_fine_tuning_pytorch.ipynb)); L2-SP, LP-FT and discriminative rates are the subject of
-# [04b](04b_rates_and_priors.ipynb) and enter here as table rows.*
+# *About 30 minutes of reading, a minute of computing on one core. You need to know what fine-tuning and freezing are (lesson [04](04_fine_tuning_pytorch.ipynb)); L2-SP (a pull towards the pre-trained weights), LP-FT and discriminative rates are the subject
+# of [04b](04b_rates_and_priors.ipynb) and enter here as table rows.*
 
 # %% tags=["parameters"]
 profile = "quick"  # type: str
@@ -55,8 +55,8 @@ if profile != "quick":
 # %% [markdown]
 # ## The pictures, and the same pictures changed
 #
-# The target is handwriting: scanned digits, ten labelled examples a class. Beside every test picture we keep a **shifted** one: turned by 20 to 30 degrees, blurred, noisy, faint, or a negative (one of the five, dealt out
-# evenly; `data_scripts/shifted.py`). The label stays what it was. *No training and no choice of settings ever sees a shifted picture.*
+# The target is handwriting: scanned digits, $k = 10$ labelled examples a class. Beside every test picture we keep a **shifted** one: turned by 20 to 30 degrees, blurred, noisy, faint, or a negative (one of the five, dealt out
+# evenly; `data_scripts/shifted.py`). The label stays. *No training on digits and no choice of settings ever sees a shifted picture.*
 
 # %%
 from data_scripts.handwriting import load_handwriting
@@ -79,11 +79,11 @@ for kind, (top, bottom) in enumerate(axes.T):
     bottom.set(title=KINDS[kind], xticks=[], yticks=[])
 
 # %% [markdown]
-# *Five test digits, white on black, and below each the same picture turned, blurred, with noise, grey on grey, and as a negative, black on white. All stay readable for a person.*
+# *Five test digits, white on black; below each the same picture turned, blurred, with noise, grey on grey, and as a negative, black on white.*
 #
 # ## The first number
 #
-# How much do two methods that train no network lose? The nearest neighbour on pixels, and a logistic regression on GlyphNet's frozen features (the linear probe of chapter 01), three draws of examples:
+# How much do two methods that train no network lose? The nearest neighbour on pixels, and a logistic regression on GlyphNet's frozen features (the linear probe of chapter 01). Three random draws of examples, settings set by hand:
 
 # %%
 settings = {"pixels": {"centred": False, "copies": 8}, "probe": {"C": 300.0, "copies": 8}}
@@ -94,7 +94,7 @@ for arm, scores in first.items():
 record_table("04c.first", rows, corner=f"{task}, k = {k}")
 
 # %% [markdown]
-# On plain (unshifted) pictures the two are close: handwriting is easy. On shifted ones the pixels lose more than a third of all pictures, the probe a few in a hundred. GlyphNet's letters were themselves bent, blurred, darkened and inverted during pre-training (never turned this far, and
+# On plain pictures the two are close: handwriting is easy. On shifted ones the pixels lose more than a third of all pictures, the probe a few in a hundred. GlyphNet's letters were themselves bent, blurred, darkened and inverted during pre-training (never turned this far, and
 # with far less noise). So the frozen features *arrive* with some resistance to what lies **out of distribution** (分布外) of our hundred examples. Who keeps it?
 #
 # ## LoRA, derived
@@ -103,19 +103,19 @@ record_table("04c.first", rows, corner=f"{task}, k = {k}")
 #
 # $$W = W_0 + \tfrac{\alpha}{r} B A, \qquad B \in \mathbb R^{d_{out} \times r}, \quad A \in \mathbb R^{r \times d_{in}},$$
 #
-# with $W_0$ frozen and a small number $r$. **Rank.** Every column of $BA$ is a combination of the $r$ columns of $B$, so $\operatorname{rank}(BA) \le r$: the layer may learn to look at at most $r$ new directions of its input. **Count.** $A$ and $B$ have
-# $r(d_{in} + d_{out})$ entries, fewer than $\Delta W$ as long as $r < d_{in} d_{out} / (d_{in} + d_{out})$. **Scale.** $\alpha$ is a constant; dividing by $r$ is meant to let one learning rate serve several ranks. It is a convention, not a law.
+# with $W_0$ frozen and a small number $r$. **Rank.** Every column of $BA$ is a combination of the $r$ columns of $B$, so $\operatorname{rank}(BA) \le r$: the update reads no more than $r$ directions of the input. **Count.** $A$ and $B$ have
+# $r(d_{in} + d_{out})$ entries, fewer than $\Delta W$ as long as $r < d_{in} d_{out} / (d_{in} + d_{out})$. **Scale.** $\alpha$ is a constant; dividing by $r$ is meant to let one learning rate serve several ranks.
 #
 # **Where to start.** The first forward pass should be the pre-trained one, so $BA = 0$. Write $s = \alpha / r$ and $G = \partial L / \partial W$, the gradient that full fine-tuning would use. A small change of both factors changes $W$ by
-# $dW = s\,(dB\,A + B\,dA)$ (product rule; the term $dB\,dA$ is of second order), and the loss by $dL = \langle G, dW \rangle = \operatorname{tr}(G^\top dW)$. Moving the factors around under the trace gives
+# $dW = s\,(dB\,A + B\,dA)$ (product rule; the term $dB\,dA$ is of second order), and the loss by $dL = \langle G, dW \rangle = \operatorname{tr}(G^\top dW)$, the sum of products of entries. Moving the factors around under the trace gives
 #
 # $$dL = \langle s\,G A^\top, dB \rangle + \langle s\,B^\top G, dA \rangle \quad\Rightarrow\quad \frac{\partial L}{\partial B} = s\, G A^\top, \qquad \frac{\partial L}{\partial A} = s\, B^\top G.$$
 #
-# If both factors started at zero, both gradients would be zero for ever. So one starts at zero and the other at random: with $B = 0$ the first gradient reaches **$B$ only**. And the first plain gradient step with rate $\eta$ makes $\Delta W = -\eta s^2\, G A^\top A$: the step of full
+# If both factors started at zero, both gradients would be zero for ever. So one starts at zero and the other at random: with $B = 0$ the first gradient reaches **$B$ only**. The first plain gradient step with rate $\eta$ makes $\Delta W = -\eta s^2\, G A^\top A$: the step of full
 # fine-tuning, seen through the $r$ random directions in the rows of $A$.
 #
-# **Convolutions.** At each place a convolution with $h \times w$ filters multiplies the patch under it, $c_{in} h w$ numbers, by one and the same matrix, $d_{out} = c_{out}$ by $d_{in} = c_{in} h w$. So $A$ applied to patches is a convolution with the same filters' size, stride and
-# padding, but only $r$ output channels; $B$ acts on these channels at each place: a 1×1 convolution. That is all the code there is:
+# **Convolutions.** At each place a convolution with $h \times w$ filters multiplies the patch under it, $c_{in} h w$ numbers, by one and the same matrix, $d_{out} = c_{out}$ by $d_{in} = c_{in} h w$. So $A$ applied to patches is a convolution with filters of the same size, stride and
+# padding, but only $r$ output channels; $B$ acts on these channels at each place: a 1×1 convolution. As code:
 
 # %%
 from torch import nn
@@ -135,7 +135,7 @@ class Adapted(nn.Module):
 
 
 # %% [markdown]
-# Put it beside one layer of GlyphNet, the second convolution of the last block, and ask autograd about the first gradients. The full gradient $G$ comes from a copy that is not frozen.
+# Put it beside the second convolution of GlyphNet's last block, and ask autograd for the first gradients. The full gradient $G$ comes from a copy that is not frozen.
 
 # %%
 from torch.nn import functional as F
@@ -159,8 +159,8 @@ claim(
 )
 
 # %% [markdown]
-# The kept version, `workbook.methods.torch.lora`, also takes linear layers, refuses a rank that a layer cannot have, and can be **merged**: since $W_0 + sBA$ is a matrix like any other, one adds it up once and has plain layers again, as fast as before. We
-# adapt all eight convolutions of the blocks at rank 4, train for a few steps, merge, and check every promise.
+# The kept version, `workbook.methods.torch.lora`, also takes linear layers and can be **merged**: $W_0 + sBA$ is a matrix like any other; add it up once, and you have plain layers again. We
+# adapt all eight convolutions of the blocks at rank 4, train for a few steps (the cell shows where the updates sit), merge, and check every promise.
 
 # %%
 import copy
@@ -170,7 +170,7 @@ from workbook.methods.torch.training import fit
 
 network = bench.network("finetuned", seed)
 add_lora(network, rank=4)
-fit(network, images, labels, steps=10, learning_rate=1e-2, seed=seed)
+_ = fit(network, images, labels, steps=10, learning_rate=1e-2, seed=seed)
 
 # %%
 updates = {name: module for name, module in network.named_modules() if isinstance(module, LowRank)}
@@ -190,11 +190,11 @@ claim(
 )
 
 # %% [markdown]
-# Exactness ends at rounding: merged and unmerged add the same numbers in another order. The batch normalisations stay frozen here, statistics included, since none of their parameters trains.
+# The batch normalisations stay frozen here, statistics included, since none of their parameters trains.
 #
-# AdamW's weight decay pulls all that trains towards zero. For full fine-tuning that is zero *weights*. For $A$ and $B$ it is a zero *update*, that is, the pre-trained network: a prior like L2-SP's comes for free.
+# AdamW's weight decay pulls all that trains towards zero. For full fine-tuning that is zero *weights*; for $A$ and $B$ a zero *update*, that is, the pre-trained network: a prior in the spirit of L2-SP, though weak in eighty steps.
 #
-# Published results, as context and not ours: for RoBERTa-base on the sentiment task SST-2, the authors' repository lists 0.8 million trained parameters with 95.1 ± 0.2 % for LoRA against 125 million with 94.8 % for full fine-tuning.
+# Published, not ours: for the text network RoBERTa-base on the sentiment task SST-2, the authors' repository lists 0.8 million trained parameters with 95.1 ± 0.2 % for LoRA against 125 million with 94.8 % for full fine-tuning.
 #
 # ## How many parameters does each policy train?
 
@@ -206,15 +206,15 @@ for arm in ("head", "bias", "norm", "lora", "last-block", "full"):
     print(f"{LABELS[arm]:20} {sizes[arm]:7,}  {sizes[arm] / sizes['full']:6.1%}")
 
 # %% [markdown]
-# LoRA sits at a twentieth, between the norms and the last block, and unlike the last block it reaches every depth. In a network this small even $r = 4$ is not tiny; in a matrix of 4096 by 4096 it would be a five-hundredth.
+# 'Norms' are batch normalisation's scales and offsets, 'biases' its offsets alone (the convolutions have none). LoRA sits at a twentieth, and reaches every depth. In a network this small even $r = 4$ is not tiny; in a matrix of 4096 by 4096 it would be a five-hundredth.
 #
 # ## The table of policies
 #
-# **Predict before you run.** Thirteen ways to use the hundred examples, six of them in this run: pixels and probe as above, the head only (by the gradient loop that all others use), everything, LoRA, and LP-FT, which trains the head first and then everything. How far apart will they be on plain test rows? On shifted ones? Whose probabilities will be the most honest?
+# **Predict before you run.** Thirteen ways to use the hundred examples, six of them in this run: pixels and probe, now with searched settings, the head only (by the gradient loop that all others use), everything, LoRA, and LP-FT, which trains the head first and then everything. How far apart on plain test rows? On shifted ones? Whose probabilities are the most honest?
 #
-# The rules: the same rows in every arm of a draw, shifts of up to two pixels allowed to all, eighty gradient steps (LP-FT: forty for the head, forty for everything), four candidate settings an arm, scored on *validation* rows for two draws (seeds 1000 and 1001)
-# that are not reported. Test rows, plain and shifted, are scored once. The search and the full table, ten draws at $k$ = 1, 5, 10, 50 on two tasks, ran as a job: the *reference grid* (21 November 2026, two x86-64 cores of which it used one, no GPU, under an hour).
-# This run reads its choices and repeats a part.
+# The rules: the same rows in every *arm* (method) of a draw, moves by up to two pixels allowed to all (the next table calls such copies 'shifted'), eighty gradient steps (LP-FT: forty for the head, forty for everything), four candidate settings an arm, scored on *validation* rows for two draws
+# (seeds 1000 and 1001) that are not reported. Test rows, plain and shifted, are scored once. The search and the full table, ten draws at $k$ = 1, 5, 10, 50 on handwriting and on photo_digits (the digits over photographs), ran as a job: the *reference grid* (21 November 2026,
+# one x86-64 core, no GPU, under an hour). This run reads its choices and repeats a part. Head only and full fine-tuning got the largest of their four rates: a wider search might serve them better.
 
 # %%
 import pandas as pd
@@ -244,8 +244,8 @@ for other in [arm for arm in ("full", "head") if search and arm in table]:
     record_table(f"04c.minus-{other}", table_rows(table, minus=other), corner=f"minus {LABELS[other]}")
 
 # %% [markdown]
-# Read the first column: on plain test rows, every arm that starts from GlyphNet ends within a point or two of the others, and the pixels are not far behind. With this one column you would say that the choice hardly matters. Now the second. Head only
-# reads about nine shifted pictures in ten; full fine-tuning, *as good on plain rows*, misreads one in five.
+# Read the first column: on plain test rows, every arm that starts from GlyphNet ends within a point or two of the others, and the pixels are not far behind. By this column the choice hardly matters. Now the second. Head only
+# reads about nine shifted pictures in ten; full fine-tuning, *as good on plain rows*, misreads one in five. (A low error in the *last* column is no comfort: one may be wrong often and know it.)
 
 # %%
 from workbook.methods.torch.policy_table import values
@@ -283,15 +283,15 @@ axis.set_xticks(np.arange(len(KINDS)) - 0.08, KINDS)
 _ = axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 # %% [markdown]
-# *Bars of accuracy for five kinds of shift and five methods. Turned and blurred pictures: the transfer arms are level. Noisy ones: the pixels lead. Faint and negative ones: head only reads nearly all, full fine-tuning clearly fewer; LoRA falls on the negatives, LP-FT less. The pixels fail on negatives altogether.*
+# *Bars of accuracy for five kinds of shift and five methods. Turned and blurred pictures: the transfer arms are nearly level. Noisy ones: the pixels lead. Faint and negative ones: head only reads nearly all, full fine-tuning clearly fewer; LoRA falls on the negatives, LP-FT less. The pixels fail on negatives altogether.*
 #
 # Nothing in a hundred white-on-black digits says that ink may also be black on white, or grey on grey. The letters had said so. (Heavy noise they had not shown, and there nothing beats the pixels.) Training everything
-# overwrites what the target does not ask for (in the weights or in batch-norm statistics: this table does not separate them), and no plain row will tell you, neither of the test nor of the validation rows. Frozen features cannot forget.
+# overwrites what the target does not ask for (in the weights or in batch-norm statistics: this table does not separate them), and no plain row will tell you. Frozen features cannot forget.
 #
 # ## How honest are the probabilities?
 #
-# The third column is the **expected calibration error** (`workbook.calibration`): sort predictions by confidence, and average the gap between confidence and the share that is right. The probe and the head are both linear models on the same frozen features (the probe takes them at unit length), about equally accurate, and yet one has several times
-# the other's error. Which way is it wrong, and can it be mended? *Temperature scaling* (温度缩放, Guo et al. 2017) divides all logits by one number $T$, chosen on validation rows for the lowest cross-entropy. It changes no prediction.
+# The third column is the **expected calibration error** (`workbook.calibration`): sort the predictions into fifteen bins by confidence (the probability of the predicted class), and average the gap in a bin between confidence and the share that is right. The probe and the head are both linear models on the same frozen features (the probe takes them at unit length), about equally accurate, yet one has several times
+# the other's error. Can it be mended? *Temperature scaling* (温度缩放, Guo et al. 2017) divides all logits by one number $T$, chosen on labelled validation rows for the lowest cross-entropy. It changes no prediction.
 
 # %%
 honest = {}
@@ -321,12 +321,12 @@ if complete:
     )
 
 # %% [markdown]
-# The probe is *under*-confident: its regularisation, chosen for accuracy, keeps the logits small. After one number has been fitted, the arms are close together. So what the third column compares is mostly **how far training drove the logits**, by rate, steps and regularisation, and hardly which weights were free. The loss of accuracy
+# The probe is *under*-confident (right more often than it says): its regularisation, chosen for accuracy, keeps the logits small. After one number has been fitted, the arms are close together. So here the third column mostly compares **how far training drove the logits**. The loss of accuracy
 # under shift is of another kind: dividing logits brings none of it back.
 #
 # ## How small may the rank be?
 #
-# From the reference grid: ranks 1 to 16 on photo_digits at $k = 10$, ten draws, all at the rate that was chosen for rank 4. (The parameter `ranks` runs a sweep of your own.)
+# Ranks 1 to 16 on photo_digits at $k = 10$, ten draws, all at the rate chosen for rank 4.
 
 # %%
 swept = {}
@@ -350,11 +350,11 @@ claim(
 )
 
 # %% [markdown]
-# Rank 1 does what rank 16 does, with a sixteenth of the update's parameters. For this target the useful update *is* of low rank, or a hundred examples cannot tell: these numbers do not say which.
+# On plain rows rank 1 does what rank 16 does, with a sixteenth of the update's parameters; on shifted ones the means rise a little with the rank. Perhaps the useful update *is* of low rank, perhaps a hundred examples cannot tell, perhaps none is needed: on plain rows head only is level with all of them (next table).
 #
 # ## The full table
 #
-# All policies, all $k$, both tasks; means over ten draws from the reference grid. 'Plain' and 'shifted' are accuracies, 'ECE' is the calibration error on plain rows. Settings were chosen anew for every $k$ and task.
+# Means over the reference grid's ten draws. 'Plain' and 'shifted' are accuracies, 'ECE' is the calibration error on plain rows. Settings were chosen anew for every $k$ and task.
 
 # %%
 KS, TASKS = (1, 5, 10, 50), ("handwriting", "photo_digits")
@@ -387,7 +387,7 @@ _ = figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper center", b
 # %% [markdown]
 # *Four panels of error shares over k on logarithmic axes: handwriting above, photo_digits below, plain rows left, shifted right. On plain handwriting the four transfer arms run close together, below pixels and scratch. On shifted handwriting head only stays lowest, full fine-tuning and LoRA lie above it, LP-FT between. On photo_digits full fine-tuning and LoRA start far above the other two and end below head only, on both sides.*
 #
-# Kumar et al. (2022) report, on average over ten shifts of larger data sets, that full fine-tuning gains two points on the probe in distribution and loses seven out of it, and that LP-FT gains one and ten on full fine-tuning. Do our pictures agree? Paired differences, draw by draw, on shifted rows:
+# Kumar et al. (2022) report, on average over ten shifts of larger data sets, that full fine-tuning is two points above the probe in distribution and seven below it outside, and LP-FT one and ten points above full fine-tuning. Do our pictures agree? Paired differences, draw by draw, on shifted rows:
 
 
 # %%
@@ -420,14 +420,14 @@ claim(
 )
 
 # %% [markdown]
-# Half of it. On handwriting, a *uniform* target that never shows a grey picture or a negative, fine-tuning everything costs robustness at every $k$, and LP-FT gives part of it back: from a fitted head the first gradients have less reason to shake the features (lesson
-# [02b](02b_fine_tuning_in_formulas.ipynb) has the two-layer case). On photo_digits the five hundred examples of $k = 50$ bring many backgrounds and both contrasts with them, and full fine-tuning leads on plain *and* on shifted rows; LP-FT, with forty steps for everything, falls short of it. That variety is the reason is our reading; the
+# By half. On handwriting, a *uniform* target that never shows a grey picture or a negative, fine-tuning everything costs robustness at every $k$, and LP-FT gives part of it back: from a fitted head the first gradients have less reason to shake the features (lesson
+# [02b](02b_fine_tuning_in_formulas.ipynb) has the two-layer case). On photo_digits the five hundred examples of $k = 50$ bring many backgrounds and both contrasts with them, and full fine-tuning beats head only on plain *and* on shifted rows; LP-FT, with forty steps for everything, falls short of it on plain ones. That variety is the reason is our reading; the
 # grid does not test it. 'Fine-tuning distorts' is a statement about a target and its size, not about fine-tuning as such.
 
 # %% [markdown]
 # ### Which one, if you had to name one?
 #
-# For every policy, the largest distance (of means) to the best policy of a cell, over the eight cells of task and $k$: what you may lose by always choosing it.
+# For every policy, the largest distance (of means) to the best of a cell, over the eight cells of task and $k$.
 
 # %%
 worst = {}
@@ -443,12 +443,12 @@ claim(
 )
 
 # %% [markdown]
-# A logistic regression on frozen features, the cheapest row, is the one you would regret least. That holds for a source as near as letters are to digits, and up to fifty examples; with a more distant source the frozen features may lack what the target needs, and then only training them helps
+# A logistic regression on frozen features, the cheapest row, is the one you would have regretted least. (We say so after looking at test rows; new ones may flatter it less.) That holds for a source as near as letters are to digits, and up to fifty examples; with a more distant source the frozen features may lack what the target needs, and then only training them helps
 # (chapter 01 shows such a source, chapter 05 how to notice beforehand). Of all that start from GlyphNet, full fine-tuning has the most to lose; among those that train everything, LP-FT has the least.
 #
 # ### Is it the rate or the head?
 #
-# LP-FT's second half was given a lower rate by the search than full fine-tuning was. So is its robustness only the lower rate? One more job of the grid scored both arms at *every* candidate rate, to describe and not to choose (handwriting, $k = 10$, ten draws).
+# LP-FT's second half was given a lower rate by the search than full fine-tuning was. Is that all? A further job scored both at *every* candidate rate, to describe and not to choose (handwriting, $k = 10$, ten draws).
 
 # %%
 if every_setting:
@@ -479,7 +479,7 @@ axes[0].set_ylabel("accuracy")
 _ = axes[0].legend(loc="lower right")
 
 # %% [markdown]
-# *Accuracy against the peak rate, two panels with intervals. Plain rows: full fine-tuning starts low at the smallest rate and joins LP-FT from 0.003 on, both a little above the dashed line of head only. Shifted rows: LP-FT stays above full fine-tuning at every rate, and below head only.*
+# *Accuracy against the peak rate. Plain rows: full fine-tuning starts low at the smallest rate and joins LP-FT from 0.003 on, both a little above the dashed line of head only. Shifted rows: the means of LP-FT stay above those of full fine-tuning and below head only; at the largest rate the intervals overlap.*
 
 # %%
 claim(
@@ -490,7 +490,7 @@ claim(
 )
 
 # %% [markdown]
-# No rate takes full fine-tuning to where LP-FT is. Besides the fitted head one difference is left: LP-FT moves the backbone for forty steps, not eighty.
+# None of the four rates takes full fine-tuning to where LP-FT is at its middle ones. Besides the fitted head one difference is left: LP-FT moves the backbone for forty steps, not eighty.
 #
 # ## What do the parameters buy?
 
@@ -507,9 +507,9 @@ axes[0].set_ylabel("accuracy: plain (orange),\nshifted (blue)")
 _ = axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 # %% [markdown]
-# *Accuracy against the number of trained parameters on a logarithmic axis, reference grid. Orange marks, plain rows: level from one thousand parameters to all of them. Blue marks, shifted rows: level or falling to the right, and widely spread among the five policies that train everything.*
+# *Accuracy against the number of trained parameters on a logarithmic axis, reference grid. Orange marks, plain rows: level from one thousand parameters to all of them. Blue marks, shifted rows: no common trend. On handwriting LoRA is low, the last block as high as head only; the five policies that train everything spread widely.*
 #
-# Counting parameters explains little here. Look at three policies on shifted handwriting:
+# Counting parameters explains little. Three policies on shifted handwriting:
 
 # %%
 claim(
@@ -521,19 +521,19 @@ claim(
 )
 
 # %% [markdown]
-# Norms and head together, under a hundredth of all parameters, suffice to forget; the last block holds over three quarters, and forgets little at any $k$ of this task, presumably because the layers below it stay as they were. LoRA reaches every depth, and forgets on handwriting too; on photo_digits it is second to last of those that start from
-# GlyphNet at one and five examples, and the best on shifted rows at fifty. What it saves is what is *stored and optimised*: one small file for each task beside one shared network, and optimiser state for a twentieth of the weights. (It does not save the forward pass, nor most of the backward one.) **A low rank is a saving, not a safeguard.**
+# Norms and head together, under a hundredth of all parameters, suffice to forget; the last block holds over three quarters, and forgets little at any $k$ of this task, presumably because the layers below it stay. LoRA reaches every depth, and forgets on handwriting too, with frozen batch-norm statistics; on shifted photo_digits, of all that start from GlyphNet only full fine-tuning has a lower mean at
+# one and five examples, and none a higher one at fifty. It saves what is *stored and optimised*: a small file for each task beside one shared network, and optimiser state for a twentieth of the weights. (It does not save the forward pass, nor most of the backward one.) **A low rank is a saving, not a safeguard.**
 #
 # ## What to take away
 #
-# - LoRA trains $\tfrac{\alpha}{r}BA$ beside a frozen $W_0$: rank at most $r$, $r(d_{in} + d_{out})$ parameters, $B$ first to move, merged without a trace. On a convolution it is a thin convolution followed by a 1×1 one.
-# - With ten or more examples a class, plain test rows hardly tell the policies apart; shifted rows do.
-# - Full fine-tuning forgets what the target's examples do not ask for. Head only cannot. LP-FT lies between, and on handwriting that came near the best of both; on photo_digits with fifty examples a class full fine-tuning was simply better.
-# - *Which* layers move matters more than *how many* parameters do.
-# - Calibration error follows rate, steps and regularisation; fit a temperature before you blame a policy.
+# - LoRA trains $\tfrac{\alpha}{r}BA$ beside a frozen $W_0$: rank at most $r$, $r(d_{in} + d_{out})$ parameters, $B$ first to move, merged without a trace.
+# - With ten or more examples a class, all that starts from GlyphNet lies within two points on plain test rows; on shifted rows the range is three to ten times as wide.
+# - Full fine-tuning forgets what the target's examples do not ask for. Head only cannot. LP-FT lies between, and on handwriting that came near the best of both; on photo_digits with fifty examples a class full fine-tuning beat head only on both kinds of rows.
+# - *Which* layers move mattered more here than *how many* parameters did.
+# - Calibration error was mostly the logits' scale; fit a temperature before you blame a policy.
 #
-# > **Mistakes box.** *Both factors of LoRA at zero*: it never learns. *Both random*: the first step starts from a damaged network. *Counting LoRA's parameters without the head.* *A table of policies with one column*: plain test
-# > accuracy could hardly tell the policies apart here, the shifted rows could. *Choosing among them on shifted test rows*: then they are validation rows. *Reading a calibration error as a property of a policy* before a temperature was fitted.
+# > **Mistakes box.** *Both factors of LoRA at zero*: it never learns. *Both random*: the first step starts from a damaged network. *Counting LoRA's parameters without the head.* *A table of policies with one column.*
+# > *Choosing among them on shifted test rows*: then they are validation rows.
 #
 # **A question left open.** The search saw plain validation rows only. Which rows would you have to hold out to choose for inputs you have not met? (Chapters 06 and 07 start there.) The lab of chapter 04 will let you build a policy of your own and place it in the table.
 #

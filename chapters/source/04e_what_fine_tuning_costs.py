@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 04e · What fine-tuning costs: forgetting, and how to pay less
 #
-# **A question.** GlyphNet reads 749 letters. You fine-tune it for a second on two hundred handwritten digits, and it reads digits. Nobody touched its letter head. Screw that head back on: how many letters does it still read? And when the digits change next year, do you start again from the old network, the new one, or nothing?
+# **A question.** GlyphNet, this course's small convolutional network, was pre-trained to tell 749 letters apart. You fine-tune it for a second on two hundred handwritten digits, and it reads digits. Nobody touched its letter head, the old last layer. Screw that head back on: how many letters does it still read? And when the digits change next year, do you start again from the old network, the new one, or nothing?
 #
 # By the end of this lesson you can
 #
@@ -51,7 +51,7 @@ if profile != "quick":
 # %% [markdown]
 # ## An honest score on the source
 #
-# GlyphNet was *trained* on letters, so most letters are no test. What was held out: of every letter, the renderings in about two faces for validation and in two for test. Pre-training never saw the test renderings; it saw the letter in other faces, and the face with other letters. We draw 400 of them, bend, blur and paint them as
+# GlyphNet was *trained* on letters, so most letters are no test. What was held out: of every letter, the renderings in about two typefaces for validation and in two for test. Pre-training never saw the test renderings; it saw the letter in other faces, and the face with other letters. We draw 400 of them, bend, blur and paint them as
 # in pre-training with a new random seed, over patches of the same photographs. So **source accuracy** here is: *unseen renderings of known letters, in the style of pre-training.* It is measured through whatever backbone we have, always with the *original* letter head.
 
 # %%
@@ -89,12 +89,12 @@ record_table("04e.source", {"GlyphNet as it ships": {"letters": [source_accuracy
 # %% [markdown]
 # *Fourteen letters in a row, bent and blurred, several over pieces of photographs; some hard to read for people too.*
 #
-# About half are read right, out of 749 shapes that include many near-twins: guessing would give 0.001. That is what there is to lose.
+# About half are read right, out of 749 shapes that include many near-twins: guessing would give 0.001. That is what there is to lose. All networks below are scored on the *same* 400 letters: intervals over draws cover the digits drawn, not the choice of these letters (another 400 would move a score by two or three points).
 #
 # ## The starting point
 #
-# The target is handwriting, $k = 20$ examples a class. We start from a *fitted* head: a logistic regression on frozen features, written into the network's last layer (先探测后微调, lesson 02b says why). That start is already a digit reader, **the head-only model**, and its backbone is GlyphNet's to the last bit: it forgets nothing. Its $C$
-# is chosen on validation rows, for draws that are not reported.
+# The target is handwriting, $k = 20$ examples a class. We start from a *fitted* head: a logistic regression on frozen features, written into the network's last layer (the first half of LP-FT, 先探测后微调; lesson 02b says why). That start is already a digit reader, **the head-only model**, and its backbone is GlyphNet's to the last bit: it forgets nothing. Its $C$
+# (the larger, the weaker the regularisation) is chosen on validation rows, for draws that are not reported.
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -138,7 +138,7 @@ def head_only(rows):
 
 
 # %% [markdown]
-# Now fine-tune everything: 25 steps of AdamW at each of three learning rates, three draws. No rate is *chosen* here: all are shown. Three scores each: letters; handwriting test rows; and the same test digits **over photographs**, inputs that fine-tuning has never seen (pre-training practised on other halves of the same pictures). Predict: which column suffers most?
+# Now fine-tune everything: 25 steps of AdamW at each of three learning rates, three draws. No rate is *chosen* here: all are shown. Three scores each: letters; handwriting test rows; and the same test digits **over photographs**, inputs that fine-tuning has never seen (pre-training practised on other halves of the same photographs). Predict: which column suffers most?
 
 # %%
 TEST = task.test
@@ -169,7 +169,7 @@ table = {name: columns(each) for name, each in networks.items()}
 record_table("04e.rates", table, corner=f"k = {k}")
 
 # %% [markdown]
-# The handwriting column is what one usually sees, and it looks harmless: fine-tuning buys next to nothing, and at the largest rate it loses. (With a fitted head and twenty examples a class of an easy task there is little left to buy; the last section has a target where there is.) Look left. From the smallest rate on, a third or more of the letters that were read are gone, at the largest most of them. And look right: on digits over photographs, which the head-only model reads well, **every fine-tuned model is worse than the one it
+# The handwriting column is what one usually sees, and it looks harmless: fine-tuning buys next to nothing, and at the largest rate it loses. (With a fitted head and twenty examples a class of an easy task there is little left to buy; the last section has a target where there is.) Look left. From the smallest rate on, more than a quarter of the letters that were read are gone, at the largest most of them. And look right: on digits over photographs, which the head-only model reads well, **every fine-tuned model is worse than the one it
 # started from.** That loss is not about another task at all. It is the same task, the same labels, seen in a setting that the training rows did not have.
 
 
@@ -214,7 +214,7 @@ claim(
 # %% [markdown]
 # ## How much of it is statistics?
 #
-# So many letters lost at a rate that hardly moves a weight is suspicious. Batch normalisation's running means and variances do not need a learning rate: in training mode they move towards the target's, at momentum 0.1, whatever the rate. Two experiments separate them from the weights. **Put back**: the fine-tuned weights with the *pre-trained* statistics.
+# That so many letters are lost at a rate that hardly moves a weight is suspicious. Batch normalisation's running means and variances do not need a learning rate: in training mode every batch moves them a tenth of the way to its own (momentum 0.1), whatever the rate; after 25 batches $1 - 0.9^{25} \approx 93\,\%$ of the old ones is gone. Two experiments separate them from the weights. **Put back**: the fine-tuned weights with the *pre-trained* statistics.
 # **Statistics only**: the pre-trained weights, twenty-five batches shown in training mode, no gradient.
 
 # %%
@@ -284,7 +284,7 @@ claim(
 )
 
 # %% [markdown]
-# How fast does it go? The rate that we keep from here on is 0.003, which chapter 01's search chose on validation rows at $k = 20$ (for a random head and more steps). The same rate, stopped after half of the steps, with a full cycle of its own:
+# How fast does it go? The rate that we keep from here on is 0.003, which chapter 01's search chose on validation rows at $k = 20$ (for a random head and more steps). Beside it a run of half as many steps at the same peak rate, with a whole cycle (rate up, then down) of its own:
 
 # %%
 RATE = 3e-3
@@ -299,6 +299,8 @@ claim(
 )
 
 # %% [markdown]
+# More than half is lost in half the steps. Statistics may be much of it: twelve batches already replace 72 % of them.
+#
 # ## Paying less, 1: rehearsal
 #
 # *Rehearsal* (样本回放) keeps some source rows and mixes them into every batch; the loss is the sum over both tasks, each through its own head. It is the multi-task training that some articles present as a method of transfer, seen from the other side. The batch keeps its 32 images, so what letters get, digits lose. The rehearsed letters are *training* renderings.
@@ -344,12 +346,12 @@ claim(
 )
 
 # %% [markdown]
-# It needs the source's data, which a downloaded network does not bring along, and the memory shows in its style: the letters over photographs also keep the digits over photographs readable.
+# With half of every batch letters, most of the loss does not happen, and handwriting pays at most little. (The letters also enter the batches' statistics; how much of the protection is theirs we did not separate.) Rehearsal needs the source's data, which a downloaded network does not bring along. Digits over photographs profit too, probably because many of the rehearsed letters lie over photographs.
 #
 # ## Paying less, 2: weights in between
 #
-# Wortsman et al. (2022) need no data and no second training: take the straight line between the weights before and after, $\theta_\alpha = (1 - \alpha)\,\theta_0 + \alpha\,\theta_1$ (权重插值, WiSE-FT). It works because $\theta_1$ was *trained from* $\theta_0$ and both still lie in one basin of the loss; between two networks of different random starts it fails. Two details. The head before must be a head *for the target*,
-# which ours is. And batch normalisation's running statistics belong to weights that no training has ever had: interpolate them too, or measure them anew on target rows. First the lines that matter, then the kept version:
+# Wortsman et al. (2022) need no data and no second training: take the straight line between the weights before, $\theta_0$, and after, $\theta_1$: $\theta_\alpha = (1 - \alpha)\,\theta_0 + \alpha\,\theta_1$ (权重插值, WiSE-FT). The usual explanation: $\theta_1$ was *trained from* $\theta_0$, and no ridge of high loss lies between them; between networks of different random starts one usually does. Two details. The head before must be a head *for the target*,
+# which ours is. And no training has measured batch normalisation's statistics for the weights in between: interpolate them too, or measure them anew on target rows. First the lines that matter, then the kept version:
 
 # %%
 from workbook.methods.torch.interpolation import interpolate, reestimate_statistics
@@ -400,10 +402,10 @@ _ = plane.set_xlim(right=1.0, left=min(np.mean(row["over photographs"]) for row 
 # *Left, accuracy against α, faint lines for draws: handwriting is flat near the top; digits over photographs fall slowly at first and faster towards α = 1; letters likewise, from above one half to about one third. Right, letters against digits over photographs: the path of α runs from the upper right corner down to the left; the two rehearsals, joined by a purple line, lie beside its
 # middle.*
 #
-# The curves are not straight lines between their ends, and that is the gain: up to the middle letters and photographs cost little, and handwriting has all that fine-tuning gives. Rehearsal ends close to the same path, for more work. Measuring the statistics anew on handwriting, instead, forgets the letters again and gains nothing on handwriting either. **Which statistics are right depends on where the
+# The curves are not straight lines between their ends, and that is the gain: up to the middle, letters and digits over photographs lose less than half of what they lose in the end, and handwriting has all of the little that fine-tuning gives. Rehearsal ends close to the same path, for more work. Measuring the statistics anew on handwriting, instead, forgets the letters again, with no gain on handwriting that three draws can show. **Which statistics are right depends on where the
 # network will be used.**
 #
-# Which α? The target's validation rows decide, and they cannot see the other two columns. Our rule: *the α with the best validation accuracy on handwriting; of several, the smallest.* It may go all the way back to 0: then fine-tuning bought nothing that validation rows can see.
+# Which α? The target's validation rows decide, and they cannot see the other two columns. Our rule: *the α with the best validation accuracy on handwriting; of several, the smallest.* It may go all the way back to 0: then fine-tuning bought nothing that validation rows can see. (Compare the chosen row with head only, too: on a target this easy the two are close everywhere.)
 
 # %%
 VALIDATION = task.validation
@@ -457,7 +459,7 @@ _ = axis.set(title="the same digits from the old and from the new scanner", xtic
 # %% [markdown]
 # *Two rows of fourteen digits: upright, and the same turned by forty degrees.*
 #
-# Three starting points, the *same* rows for all, old and new equally often in a batch: the deployed network, the pre-trained one (with a head fitted on these rows first), and random weights, which get three times the steps, because so few are no fair chance from nothing. The rate is the one that chapter 01's search chose for the arm on validation rows at $k = 20$. Beside them: the
+# Three starting points, the *same* rows for all, old and new equally often in a batch: the deployed network, the pre-trained one (with a head fitted on these rows first), and random weights, which get three times the steps, because so few are no fair chance from nothing. The rate is the one that chapter 01's search chose for fine-tuning, or for training from scratch, on validation rows at $k = 20$. Beside them: the
 # pre-trained backbone frozen, with only its head fitted again; the deployed network re-tuned on **only** the new rows, as one is tempted to; and half-way from the deployed network to that.
 
 # %%
@@ -513,8 +515,8 @@ drift = {
 record_table("04e.drift", drift, corner="three new examples a class")
 
 # %% [markdown]
-# Re-tuned on the new rows alone, the network reads the new scanner and has begun to forget the old one: the same story as with the letters, one year on. The old rows are the cheapest rehearsal there is. With them, the deployed network is the best starting point here, on the mean and by a few points; part of that may be the steps that it has behind it, since it was tuned once before. Random weights stay behind even with three
-# times the steps. And without any labels of the old kind, the half-way weights already mend most of the damage.
+# On the new scanner the fine-tuned network, never re-tuned, has a lower mean than the head-only model: the shift costs it more, as before. Re-tuned on the new rows alone, it reads the new scanner and has begun to forget the old one: the same story as with the letters, one year on. The old rows are the cheapest rehearsal there is. With them, the deployed network is the best starting point here on the new inputs, on the mean and narrowly (the intervals of the deployed and the pre-trained start overlap); part of that may be the steps that it has behind it, since it was tuned once before. Random weights stay behind even with three
+# times the steps. And without any labels of the old kind, the half-way weights already mend most of the damage, for a little less on the new scanner.
 
 
 # %%
@@ -551,8 +553,8 @@ claim(
 #
 # - Accuracy on the target does not show what fine-tuning costs. Score the source, or at least shifted inputs, before and after.
 # - Batch normalisation's statistics forget without a gradient. At small rates they are nearly the whole loss, and it can be undone.
-# - Frozen costs nothing; rehearsal costs data and a part of each batch; interpolation costs one evaluation per α and needs only the weights from before.
-# - After a drift, re-tune from the deployed network on old *and* new rows.
+# - A frozen backbone forgets nothing, but followed the drift less far; rehearsal costs data and a part of each batch; interpolation costs one evaluation per α and needs only the weights from before.
+# - After a drift, re-tune on old *and* new rows; the deployed network was the best start here, by little.
 #
 # > **Mistakes box.** *Reporting only the target. Scoring the source on renderings that were trained on. Calling a shift in running statistics 'forgotten weights'. Interpolating from a network whose head is random. Measuring batch-norm statistics anew on rows from one place and deploying in another. Choosing α on test rows, or on the shifted inputs one claims robustness for. Re-tuning on the new rows alone.*
 #

@@ -279,7 +279,7 @@ def pretrain(arm, setting, pool=views, watch=None):
 
 
 # %% [markdown]
-# `kept.train_on_pairs` is the usual loop (AdamW, one cycle): draw pairs, features of both halves, loss, step. Along the way we look at validation rows five times.
+# `kept.train_on_pairs` (in `workbook/methods/torch/contrastive.py`, with the losses) is the usual loop (AdamW, one cycle): draw pairs, features of both halves, loss, step. Along the way we look at validation rows five times.
 
 
 # %%
@@ -593,7 +593,7 @@ if defaults and not ablation:
 # - *Self-supervised* means: the targets are made from the inputs. An ImageNet classifier is supervised pre-training, whatever the article calls it.
 # - NT-Xent is cross-entropy over who is whose partner: gradient $q - [j = p(i)]$ over $\tau$, chance $\log(2N-1)$, a floor above zero.
 # - The augmentations do the labels' work. Views that share a shortcut give a low loss and bad features.
-# - At equal small budgets, names won. Without names, features became far better than random ones and stayed below well-compared pixels.
+# - At equal small budgets, names won on photo_digits; on handwriting the two were too close to call. Without names, features became far better than random ones and stayed below well-compared pixels.
 # - Nearest prototype is a linear classifier that needs no training; episodic training prepares for it, and a good embedding often does as well.
 #
 # > **Mistakes box.** *Calling a supervised network self-supervised.* *Reading the contrastive loss as quality*, or comparing it across $N$ or $\tau$. *Testing on classes that the embedding was trained on* and calling it few-shot. *Keeping $g(h)$.* *Comparing a

@@ -85,7 +85,7 @@ for level in ("ratio 1", "ratio 50", "flips 40%"):
 # | trained from scratch, 80 steps | four learning rates |
 # | fine-tuned, 80 steps | four learning rates |
 #
-# Be clear about those validation rows: **they are balanced and their labels are clean**. Who has only spoiled rows has no such luxury; we come back to that. Test rows are balanced and clean too, and the score is **balanced accuracy**, the mean of the ten classes' recalls.
+# Be clear about those validation rows: **they are balanced and their labels are clean**. Who has only spoiled rows has no such luxury; we come back to that. Test rows are balanced and clean too, and the score is **balanced accuracy**, the mean of the ten classes' recalls. The sampler and the flips are kept in `data_scripts/corrupt.py`; the probe in `workbook/methods/probe.py` is scikit-learn's logistic regression, opened up for soft targets, row weights and an offset.
 
 # %%
 from sklearn.neighbors import KNeighborsClassifier
