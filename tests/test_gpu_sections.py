@@ -13,7 +13,7 @@ TOKEN = {
     "05_feature_extraction": {"draws": 1, "ks": [1], "steps": 2, "epochs": 1},
     "04_fine_tuning_pytorch": {"draws": 1, "steps": 2, "epochs": 1},
     "01_concepts": {"draws": 1, "ks": [1], "steps": 2},
-    "02c_two_distributions": {"problems": 20, "draws": 2, "repetitions": 4},
+    "02d_distances_and_label_shift": {"repetitions": 4},
 }
 
 

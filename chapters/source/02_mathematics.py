@@ -26,7 +26,7 @@
 # - compute how much of the source's batch-norm statistics is left after $t$ training steps, in PyTorch's convention and in Keras's.
 #
 # *About 35 minutes of reading; a few seconds of computing. You need derivatives of several variables and the variance of a random variable. Notation: the [reference page](README.md). How fine-tuning itself looks in formulas
-# is lesson [02b](02b_fine_tuning_in_formulas.ipynb); two distributions and the distance between them, lesson [02c](02c_two_distributions.ipynb).*
+# is lesson [02b](02b_fine_tuning_in_formulas.ipynb); two distributions, lesson [02c](02c_two_distributions.ipynb); the distance between two samples, lesson [02d](02d_distances_and_label_shift.ipynb).*
 
 # %% tags=["parameters"]
 profile = "quick"  # type: str

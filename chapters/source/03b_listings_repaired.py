@@ -552,8 +552,8 @@ claim(
 )
 
 # %% [markdown]
-# Plain fine-tuning pays for the digits with the letters (灾难性遗忘, catastrophic forgetting; its letter head was left as it was, only the trunk moved under it). The joint loss keeps them, at the price of source data and of a second forward pass. (In that arm the letter head trains along.) The left column is no verdict on fine-tuning: both arms send a random head's gradients into the trunk at one unsearched rate for a few dozen steps, and both read digits far worse than the frozen features with the same five examples above. Lesson 03's order, head
-# first, is the repair. Transfer asks for the target only; if you need *both* tasks, train on both. Lesson 04e weighs the cheaper remedies.
+# Plain fine-tuning pays for the digits with the letters (灾难性遗忘, catastrophic forgetting; its letter head was left as it was, only the trunk moved under it). The joint loss keeps them, at the price of source data and of a second forward pass. (In that arm the letter head trains along.) The left column is no verdict on fine-tuning: both arms send a random head's gradients into the trunk at one unsearched rate for about two dozen steps, and both read digits far worse than the frozen features with the same five examples above. Lesson 03 trains the head
+# first, searches its rates, and reads far more. Transfer asks for the target only; if you need *both* tasks, train on both. Lesson 04e weighs the cheaper remedies.
 #
 # ## What to take away
 #

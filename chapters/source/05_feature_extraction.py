@@ -47,7 +47,8 @@ if profile != "quick":
     raise NotImplementedError("lesson 05 has no photographs yet: run it with profile = 'quick'")
 
 # %% [markdown]
-# **Feature extraction** (特征提取) means: compute $h = \phi(x) \in \mathbb R^d$ with a frozen backbone, and fit only a small model $y \approx g(h)$. The backbone here is GlyphNet, a small residual network trained on printed letters. The targets are two sets of
+# **Feature extraction** (特征提取) means: compute $h = \phi(x) \in \mathbb R^d$ with a frozen backbone, and fit only a small model $y \approx g(h)$. The backbone here is GlyphNet, a small network trained on printed letters: a *stem* (one convolution, then
+# batch normalisation and a rectifier, ReLU), three residual blocks (`block1` to `block3`), an average over places, a linear head. The targets are two sets of
 # digits, which it never saw: *handwriting*, and *photo_digits*, the same handwritten digits over patches of photographs.
 
 # %%
@@ -122,7 +123,8 @@ first = {
 record_table("05.first", first, corner="1-nearest neighbour, k = 10")
 
 # %% [markdown]
-# ('±' is half a 95 % interval over draws, see lesson [01b](01b_evaluation.ipynb).) The same classifier, other numbers to compare: on photographs the distance between features speaks of the digit, the distance between pixels of the background.
+# ('±' is half a 95 % interval over draws, see lesson [01b](01b_evaluation.ipynb).) The same classifier, other numbers to compare: on photographs the distance between features speaks mostly of the digit, the distance between pixels also of the background.
+# (Raw pixels with one neighbour are a weak opponent; they get a fairer chance below.)
 #
 # ## Mistake one: sixteen rows an image
 #
@@ -135,7 +137,8 @@ print(tiny.reshape(-1, 3)[:4])
 
 # %% [markdown]
 # Two images became eight rows; above are the four of image 1. And a row is not even *one place of all channels*: the first holds three places of channel 0, the second mixes channels 0 and 1. PyTorch stores all places of one channel before the next channel, and
-# the reshape simply cuts that memory into pieces. The number of labels no longer fits, which should be the alarm. The usual way to silence it is to repeat each label sixteen times. With ten examples a class:
+# the reshape simply cuts that memory into pieces. The number of labels no longer fits, which should be the alarm. The usual way to silence it is to repeat each label, here sixteen times (4 × 4 places). With ten examples a class and one fixed setting a
+# classifier; on the scrambled side accuracy counts rows, for that is what the mistake takes for images:
 
 # %%
 task = tasks["photo_digits"]
@@ -167,7 +170,8 @@ claim(
 )
 
 # %% [markdown]
-# It does not crash and it is above chance; that is what makes it dangerous. The linear model suffers most: it gives each *column* a weight, and a column now means another channel in every row. The fix is to pool, and to *say how many rows must come out*. The kept version, `workbook.methods.features.pool`, asks for that number:
+# It does not crash and it is above chance; that is what makes it dangerous. The linear model suffers most: it gives each *column* a weight, and a column now means something else in each of an image's sixteen rows (128 = 8 × 16, so each row holds eight
+# channels at all their places). A nearest neighbour can still be a row that was cut at the same spot. The fix is to pool, and to *say how many rows must come out*. The kept version, `workbook.methods.features.pool`, asks for that number:
 
 # %%
 from workbook.methods.features import pool
@@ -218,12 +222,12 @@ claim(
 )
 
 # %% [markdown]
-# Accuracy **at chance** is the symptom to remember: features that know *something* never score exactly like guessing. A cheap guard: run one image through the network by itself and compare with its stored row.
+# Accuracy **at chance** is the symptom to remember: where the network should have something to say, suspect the order of the rows before the features. A cheap guard: run one image, not the first, through the network by itself and compare with its stored row.
 #
 # ## Which layer, pooled how?
 #
 # **Predict**: will the last block be best for digits, although it was trained to tell *letters* apart? Average pooling forgets *where*; maximum keeps how strongly a map answered anywhere; keeping every place (flattened) forgets nothing and has up to 6,144 columns. This is a choice, so it is
-# made on *validation* rows and on draws (1000 to 1002) that no result uses. The classifier is a linear SVM with one fixed setting.
+# made on *validation* rows and on draws (1000 to 1002) that no result uses. The classifier is a linear SVM (support vector machine: of all planes between two classes, the one furthest from the nearest rows) with one fixed setting.
 
 # %%
 from sklearn.preprocessing import normalize
@@ -243,9 +247,11 @@ for how in POOLINGS:
 record_table("05.layers", by_pooling, corner="photo_digits, k = 5, validation rows")
 
 # %% [markdown]
-# Read down the first column: averaged over places, the stem is at chance and each block adds a great deal. Read along the rows: averaging costs the early layers nearly everything, because their maps are *local* (a small edge, here) and the place was the information. Keep the places and block2 comes within a few points of block3, at
-# thirty times the columns. In the last block each place sees most of the picture, and pooling is free. (For targets further from the source an earlier layer can win outright. Measure.) The first row is a trap of its own: a convolution followed by an average is *linear* in the image; apart from the border it is a multiple of the mean
-# brightness, 24 times over. Where places are kept, the node *after* the rectifier is the better one.
+# Read down the first column: averaged over places, the stem is at chance and each block adds a great deal. Read along the rows: averaging costs the early layers most, because their maps are *local* (a small edge, here) and the place was much of the
+# information. Keep the places and block2 comes within five or six points of block3, at
+# thirty times the columns. In the last block each place sees most of the picture, and pooling costs nothing that three draws could show. (For targets further from the source an earlier layer can win outright. Measure.) The first row is a trap of its own:
+# a convolution followed by an average is *linear* in the image. This convolution moves in steps of two, so apart from the border each of the 24 columns is a weighted sum of the same four numbers, the mean brightness over even or odd rows and even or odd
+# columns; and these four hardly differ. Where places are kept, the node *after* the rectifier has the better mean, though three draws do not settle it.
 
 # %%
 average = [np.mean(by_pooling[layer]["average"]) for layer in ("stem", "block1", "block2", "block3")]
@@ -266,10 +272,13 @@ claim(
 # %% [markdown]
 # ## Normalised or not, and by whom
 #
-# Distances and regularisers depend on scale. Three common treatments: scale each *row* to length 1 (**unit length**); take off the row's mean first (**contrast**); or subtract from each *column* its mean and divide by its deviation (**standardised**, 标准化). The first two look at one row at a time. The third *learns*
+# Distances and regularisers depend on scale. Three common treatments: scale each *row* to length 1 (**unit length**); take off the row's mean before that (**contrast**); or subtract from each *column* its mean and divide by its standard deviation
+# (**standardised**, 标准化). The first two look at one row at a time. The third *learns*
 # means and deviations, so it must be fitted on training rows only, and inside cross-validation on the training part of each fold. A scikit-learn `Pipeline` does that by itself, if the scaler is *in* it.
 #
-# The second thing every classifier needs is its regularisation (C, number of neighbours, shrinkage). Here is the whole recipe for one of them; `classifier(name, k)` in `workbook.methods.features` has the others, each with **four candidates**:
+# The second thing a classifier needs is its regularisation: C for logistic regression and SVMs (the larger, the more a wrong training row counts against large weights), the number of neighbours, and for *prototypes* (the nearest class mean wins) a
+# shrinkage, between measuring distance by the spread within classes and plainly. A *kernel SVM* is a linear one in a space of similarities, so its border may bend. Here is the whole recipe for one of them; `classifier(name, k)` in
+# `workbook.methods.features` has the others, each with **four candidates**:
 
 # %%
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -296,11 +305,12 @@ for name in CLASSIFIERS:
 record_table("05.scaling", by_scaling, corner="photo_digits, k = 5, validation rows")
 
 # %% [markdown]
-# On these features the treatments differ little; nearest neighbours, which nothing else corrects, gain most from fixing the rows' length. We take unit length from here on for features, and for pixels 'contrast', which was chosen in the same way: it takes off brightness and contrast, two things that differ from photograph to photograph.
+# (The printed hundred are all training rows: the best setting is fitted once more on all of them. Inside the folds the scaler saw two thirds.) On these features the treatments differ little beside the intervals; for every classifier the mean with a fixed
+# length is a little above the one without. We take unit length from here on for features, and for pixels 'contrast', which was chosen on validation rows too (not shown): it takes off brightness and contrast, two things that differ from photograph to photograph.
 #
 # ## With one example a class there is nothing to tune
 #
-# At $k = 1$ no row can be held out without losing its class: cross-validation is impossible. Some setting must be fixed beforehand. How much hangs on it?
+# At $k = 1$ no row can be held out without losing its class: cross-validation is impossible. Some classifier and setting must be fixed beforehand. How much hangs on it? Four classifiers, fitted on one draw, each name every picture:
 
 # %%
 try:
@@ -319,12 +329,14 @@ claim(
 )
 
 # %% [markdown]
-# Hardly anything. The reason is geometry. Let $h_c$ be the one example of class $c$. A **prototype** (原型, the mean of a class's rows) *is* $h_c$, so nearest prototype is nearest neighbour. An SVM between two points puts its plane half-way, at right angles to $h_c - h_{c'}$; among the pairs the nearest point wins every vote. The
-# Gaussian kernel $e^{-\gamma \lVert h - h' \rVert^2}$ only bends distance monotonically. Five classifiers become nearly one (logistic regression, which weighs all classes at once, differs by a point or so): in one-shot learning, **the features are the classifier.**
+# Hardly anything, between these four. The reason is geometry. Let $h_c$ be the one example of class $c$. A **prototype** (原型, the mean of a class's rows) *is* $h_c$, so nearest prototype is nearest neighbour. An SVM between two points puts its plane
+# half-way, at right angles to $h_c - h_{c'}$, whatever its C; with more classes scikit-learn fits one SVM to each pair and lets them vote, and the nearest point wins all its votes. The Gaussian kernel $e^{-\gamma \lVert h - h' \rVert^2}$ does the same in
+# a space where a larger distance is still a larger distance. Five classifiers become nearly one (logistic regression, which weighs all classes at once, differs by a point or so): in one-shot learning, **the features are the classifier.**
 #
 # ## Classifiers against classifiers, and against pixels
 #
-# Now the whole table, on test rows. The pixels get the same care: nearest neighbours, logistic regression and a kernel SVM, each with as many candidates, on pictures averaged 2 × 2 (a quarter of the columns; on validation rows no worse). **Predict**: at how many examples does plain pixels' best catch up?
+# Now the whole table, on test rows. The pixels get the same care: nearest neighbours, logistic regression and a kernel SVM, each with as many candidates, on pictures averaged 2 × 2 (a quarter of the columns; on validation rows no worse). At $k = 1$ each
+# takes one setting fixed beforehand on validation rows, the same for features and pixels. **Predict**: at how many examples does plain pixels' best catch up?
 
 # %%
 small = {
@@ -392,15 +404,18 @@ claim(
 )
 
 # %% [markdown]
-# Choose features with care and the classifier by convenience. Your prediction? On handwriting the pixels close most of the gap, though at fifty examples they still make several times the errors; on photographs they have not caught up. There the kernel SVM is the better opponent at fifty examples: a report that compared with the nearest
+# So here: choose features with care and the classifier by convenience. Your prediction? On handwriting the pixels close most of the gap, though at fifty examples they still make several times the errors; on photographs they have not caught up. There the
+# kernel SVM is the better opponent at fifty examples: a report that compared with the nearest
 # neighbour only would have flattered the features by some points.
 #
-# Look at logistic regression on pixels, too. On photographs it reads *worse* with five examples a class than with one. The digits are lighter *or* darker than what is behind them, so a weight that is right for one is wrong for the other, and with several examples they cancel. A linear model on pixels cannot say 'different from
-# the background'; linear on features it can, because rectified filters have already said it.
+# Look at logistic regression on pixels, too. On photographs it reads *worse* with five examples a class than with one. A likely reason: the digits are lighter *or* darker than what is behind them, so a weight that is right for one is wrong for the other,
+# and with several examples they cancel. A linear model on pixels cannot say 'different from
+# the background'; linear on features it can, where rectified filters have already said it.
 #
 # ## Keep the numbers, close the network
 #
-# The frozen network gives the same $h$ for the same $x$ every time. So compute it once. A linear head is trained here by gradient steps, twice, from the same start and over the same batches: once looking its features up, once running the network for every batch.
+# In evaluation mode (batch normalisation with its stored statistics, nothing random) the frozen network gives the same $h$ for the same $x$ every time. So compute it once. A linear head is trained here by gradient steps, twice, from the same start and
+# over the same batches: once looking its features up, once running the network for every batch.
 
 # %%
 from torch import nn
@@ -463,8 +478,9 @@ claim(
 )
 
 # %% [markdown]
-# With $N$ images, $t$ seconds an image through the network and $E$ epochs, running it again costs $E N t$ and the cache $N t$: it has paid for itself in the second epoch, and the ratio tends to $E$ as long as the head costs nothing. The price is elsewhere. **A cache forbids fresh augmentation**: a shifted copy has other features. One may cache a few
-# augmented copies, or run the network after all. Is it worth it? Five examples a class, shifts of up to two pixels:
+# With $N$ images, $t$ seconds an image through the network and $E$ epochs, running it again costs $E N t$ and the cache $N t$: it has paid for itself in the second epoch, and the ratio is $E$, less what the head costs. The price is elsewhere. **A cache
+# forbids fresh augmentation**: a shifted copy has other features. One may cache a few
+# augmented copies, or run the network after all. Is it worth it? Five examples a class, shifts of up to two pixels, one learning rate for all three (not tuned for any):
 
 # %%
 from workbook.methods.torch.training import random_shift
@@ -498,11 +514,12 @@ claim(
 )
 
 # %% [markdown]
-# Not here: pre-training has already taught these features to answer alike to a shifted letter. Augmentation pays where the *features* can still learn from it.
+# Not here. A likely reason: pre-training moved its letters by as much, so the features already answer nearly alike. Augmentation has more to give where the *features* can still learn from it.
 #
 # ## When features beat fine-tuning
 #
-# The dearest experiment was made once for chapter 01, as a reference grid of twelve draws that ships with the course; at one example a class it is cheap enough to repeat. Fine-tuning's rate is the one that validation rows chose there; the probe is one of its four candidates, without shifted copies.
+# The dearest experiment was made once for chapter 01, as a reference grid of twelve draws that ships with the course; at one example a class it is cheap enough to repeat. Fine-tuning's rate is the one that validation rows chose there; the probe is
+# another of its four candidates than the one chosen, without shifted copies. (Fine-tuning does shift its pictures, a help that the probe does not get.)
 
 # %%
 from workbook.methods.torch.learning_curve import CANDIDATES, Bench
@@ -530,7 +547,8 @@ claim(
 )
 
 # %% [markdown]
-# A rule of thumb with its reason: features win while labels are too few to improve $\phi$ without spoiling it; fine-tuning wins when there are enough, *and* when the source's features lack something that the target needs. A third consideration is money: a probe takes seconds, and one stored network serves many tasks.
+# At fifty examples on photographs fine-tuning leads by about half a point, on handwriting by nothing; the early lead of the probe is far larger. (The intervals are in chapter 01.) A rule of thumb with its reason: features win while labels are too few to
+# improve $\phi$ without spoiling it; fine-tuning wins when there are enough, *and* when the source's features lack something that the target needs. A third consideration is money: a probe takes seconds, and one stored network serves many tasks.
 #
 # ## Looking at features
 #
@@ -563,7 +581,7 @@ claim(
 )
 
 # %% [markdown]
-# A network with random weights and average pooling is *worse* than pixels: the architecture alone explains nothing here. Fine-tuning adds part of the little that is left. Now the pictures.
+# This network with random weights and average pooling is *worse* than pixels: what GlyphNet gains comes from its training, not from its architecture alone. Fine-tuning may add part of the little that is left; its interval over three draws does not exclude that it adds nothing. Now the pictures.
 
 # %%
 from sklearn.decomposition import PCA
@@ -581,9 +599,11 @@ for column, (name, view) in zip(axes.T, views.items()):
 _ = axes[0, 0].set_ylabel("2nd component"), axes[1, 0].set_ylabel("no unit")
 
 # %% [markdown]
-# *Eight scatter plots of the same three hundred pictures, each drawn as its digit; above PCA, below t-SNE. Pixels: a few large clumps in which all digits are mixed. Untrained network: all mixed. GlyphNet: overlapping groups of one digit in PCA, nearly separate islands in t-SNE. Fine-tuned: the same, with tighter islands.*
+# *Eight scatter plots of the same three hundred pictures, each drawn as its digit (8 and 9 share the colours of 0 and 1); above PCA, below t-SNE. Pixels: a few large clumps in which all digits are mixed. Untrained network: all mixed. GlyphNet:
+# overlapping groups of one digit in PCA, nearly separate islands in t-SNE. Fine-tuned: the same, with islands drawn smaller, of which more in a moment.*
 #
-# **PCA** (主成分分析) is the linear projection of largest variance; distances in it are real, as far as two of 128 directions go. **t-SNE** places points so that each keeps its *neighbours*, and chooses a scale of its own around every point. What it does not show can be staged: three Gaussian clouds, the
+# **PCA** (主成分分析) is the linear projection of largest variance; distances in it are real, as far as two directions of 128 (of 1,024 for pixels) go. **t-SNE** places points so that each keeps its *neighbours* (about as many as its setting `perplexity`
+# says), and chooses a scale of its own around every point. What it does not show can be staged: three Gaussian clouds, the
 # second ten times as wide as the first, the third many times further from the first than the second is.
 
 # %%
@@ -610,7 +630,7 @@ claim(
 )
 
 # %% [markdown]
-# So: no conclusions from sizes of clusters, gaps between them, or empty space; and never a figure without its number (the vote above).
+# The picture makes both ratios about one: neither the wide cloud nor the far one can be recognised. So: no conclusions from sizes of clusters (nor from the small islands above), gaps between them, or empty space; and never a figure without its number (the vote above).
 #
 # ## On a GPU: features at real size
 #
@@ -661,7 +681,7 @@ if section:
         record("05.gpu.peak-memory", torch.cuda.max_memory_allocated() / 2**20, unit="MiB", digits=0)
 
 # %% [markdown]
-# And the break-even: for $N$ images, $E$ epochs through the network against one pass and $E$ epochs of a linear head on stored rows of 2,048 numbers.
+# And the break-even, reckoned from the measured rate and the measured time of one epoch of the head: for $N$ images, $E$ epochs through the network against one pass and $E$ epochs of a linear head on stored rows of 2,048 numbers.
 
 # %% tags=["gpu", "nbval-ignore-output"]
 if section:
@@ -692,9 +712,11 @@ if section:
 # - The features decide more than the classifier; but tune a classifier on pixels as well, and see how far it comes.
 # - A cache costs one pass and repays from the second epoch on; it forbids fresh augmentation, which bought little here.
 #
-# > **Mistakes box.** *Maps reshaped so that one image becomes 16 or 49 rows. Features from a shuffled loader, labels in data-set order. The 1000-class predictions taken for features. A scaler fitted on all rows. Comparing with 1-nearest neighbour only. Reading sizes and distances off a t-SNE picture.*
+# > **Mistakes box.** *Maps reshaped so that one image becomes 16 or 49 rows. Features from a shuffled loader, labels in data-set order. The source head's class predictions (a thousand numbers, for an ImageNet network) taken for features. A scaler fitted
+# > on all rows. Comparing with 1-nearest neighbour only. Reading sizes and distances off a t-SNE picture.*
 #
 # **A question left open.** We found the best layer by fitting and scoring a classifier for each. With a hundred networks to choose from, could a formula tell us beforehand? ([05b](05b_transferability.ipynb).) The lab of chapter 05 hands you features whose rows may be scrambled.
 #
-# **Sources.** J. Donahue et al., *DeCAF: A Deep Convolutional Activation Feature for Generic Visual Recognition*, ICML 2014 · A. S. Razavian et al., *CNN Features off-the-shelf*, CVPR workshops 2014 · J. Snell, K. Swersky and R. Zemel, *Prototypical Networks for Few-shot Learning*, NeurIPS 2017 · L. van der Maaten and G. Hinton,
+# **Sources.** J. Donahue et al., *DeCAF: A Deep Convolutional Activation Feature for Generic Visual Recognition*, ICML 2014 · A. S. Razavian et al., *CNN Features off-the-shelf*, CVPR workshops 2014 · J. Snell, K. Swersky and R. Zemel, *Prototypical
+# Networks for Few-shot Learning*, NeurIPS 2017 · L. van der Maaten and G. Hinton,
 # *Visualizing Data using t-SNE*, JMLR 2008 · F. Pedregosa et al., *Scikit-learn: Machine Learning in Python*, JMLR 2011.

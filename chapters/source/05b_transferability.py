@@ -13,7 +13,8 @@
 # %% [markdown]
 # # 05b · Transferability: which source, before any training?
 #
-# **A question.** Twelve feature extractors are on offer: layers of one network, networks that read few letters or many, one that learned to look past the letters, two that learned nothing. You have a hundred labelled digits. Trying all twelve properly takes a minute here and a week elsewhere. Is there a *formula* that ranks them in
+# **A question.** Twelve feature extractors are on offer: layers of one network, networks that read few letters or many, one that learned to look past the letters, two that learned nothing. You have a hundred labelled digits. Trying all twelve properly
+# takes a minute here and a week elsewhere. Is there a *formula* that ranks them in
 # milliseconds, and is it better than the simplest thing you could do instead?
 #
 # By the end of this lesson you can
@@ -58,7 +59,7 @@ noise = {d: [h_score(chance.normal(size=(100, d)), labels) for _ in range(100)] 
 record_table("05b.noise", {"H-score of noise": {f"{d} features": values for d, values in noise.items()}}, digits=2)
 
 # %% [markdown]
-# The largest possible value is $K - 1 = 9$, and noise reaches it. Keep that in mind while we derive the thing.
+# The largest possible value is $K - 1 = 9$, and noise reaches it. Keep that in mind during the derivation.
 #
 # ## The H-score: how much of the spread is between classes
 #
@@ -66,12 +67,14 @@ record_table("05b.noise", {"H-score of noise": {f"{d} features": values for d, v
 #
 # $$ H = \operatorname{tr}(C^{-1} B). $$
 #
-# Why this? Take one direction $u$. The share of the variance along $u$ that lies between classes is $u^\top B u / u^\top C u$, and the trace adds up these shares over a basis of directions that are uncorrelated. Write the centred features as a matrix $F$ (rows are images), $P$ for the projection onto vectors that are constant within each class, $Q = F(F^\top F)^{-1}F^\top$ for
+# Why this? Take one direction $u$. The share of the variance along $u$ that lies between classes is $u^\top B u / u^\top C u$, and the trace adds up these shares over a basis of directions that are uncorrelated. (Where directions have no variance $C$
+# cannot be inverted; $C^{-1}$ then means the inverse on the others, the pseudo-inverse. So below for $F^\top F$.) Write the centred features as a matrix $F$ (rows are images), $P$ for the projection onto vectors that are constant within each class, $Q = F(F^\top F)^{-1}F^\top$ for
 # the projection onto the columns of $F$. Then $C = F^\top F / n$, $B = F^\top P F / n$, and, turning the product round under the trace, $H = \operatorname{tr}(QP)$: **the overlap of two subspaces**, that of the features and that of the labels. Three facts follow.
 #
-# 1. $0 \le H \le \min(d, K-1)$: centred, the label space has $K - 1$ dimensions. $H = K - 1$ when the labels are a linear function of the features.
+# 1. $0 \le H \le \min(d, K-1)$: centred, the label space has $K - 1$ dimensions, and no overlap is larger than the smaller space. $H = K - 1$ when the class indicators are linear functions of the features (plus a constant), for then the features' space contains the labels'.
 # 2. An invertible linear map of the features changes nothing: it spans the same columns.
-# 3. For noise, $Q$ projects onto a random $d$-dimensional subspace of the $n - 1$ centred dimensions, so $\mathbb E H = (K-1)\, d / (n-1)$, and at $d \ge n - 1$ it is $K - 1$ *exactly*, for any labels.
+# 3. For Gaussian noise, $Q$ projects onto a random $d$-dimensional subspace of the $n - 1$ centred dimensions. No direction is preferred, so on average each keeps a share $d / (n-1)$ of its squared length: $\mathbb E H = (K-1)\, d / (n-1)$. At $d \ge n - 1$
+# the subspace is everything, and $H$ is $K - 1$ *exactly*, for any labels.
 
 # %%
 one_hot, mixed = np.eye(10)[labels], chance.normal(size=(100, 10))
@@ -105,7 +108,7 @@ claim(
 #
 # $$ H_a = (1 - a)\operatorname{tr}(C_a^{-1} B). $$
 #
-# It gives up fact 2 (a scale now matters). In return:
+# It gives up fact 2: turning the features or multiplying all by one number still changes nothing, but the scale of one feature *against another* now matters. In return:
 
 # %%
 wide = chance.normal(size=(100, 128))
@@ -135,7 +138,8 @@ claim(
 #
 # $$ \mathrm{LEEP} \;\ge\; \frac1n \sum_i \sum_z \theta(x_i)_z \log \hat P(y_i \mid z) \;=\; \sum_{y,z} \hat P(y,z) \log \hat P(y \mid z) \;=\; -\hat H(Y \mid Z) \;\ge\; -\hat H(Y), $$
 #
-# with $\hat H$ the entropies of that joint distribution: $-\hat H(Y) \le \mathrm{LEEP} \le 0$. Equality on the left if $\theta$ does not depend on $x$, on the right if every letter means one digit.
+# with $\hat H$ the entropies of that joint distribution ($0 \log 0 = 0$; the last step says that knowing $Z$ cannot make $Y$ less certain on average). A probability has no positive logarithm, so $-\hat H(Y) \le \mathrm{LEEP} \le 0$, and
+# $\hat H(Y) = \ln 10$ for ten classes with equally many rows. Equality on the left if $\theta$ does not depend on $x$, on the right if every letter means one digit.
 
 # %%
 from workbook.methods.transferability import leep
@@ -162,22 +166,27 @@ claim(
 )
 
 # %% [markdown]
-# It needs a head, so it says nothing about single layers or self-supervised networks. N-LEEP (Li et al. 2021) fits a Gaussian mixture to the features and uses its responsibilities as $\theta$. We leave it out: with ten rows a class, a mixture of more components than classes has a handful of rows for each, and the ranking would hang on that choice.
+# It needs a head, so it says nothing about single layers or self-supervised networks. N-LEEP (Li et al. 2021) fits a Gaussian mixture to the features and uses the probabilities of its components, given the row, as $\theta$. We leave it out: with ten rows
+# a class, a mixture of more components than classes has a handful of rows for each, and the ranking would hang on that choice.
 #
 # ## LogME: how likely are the labels under a linear model?
 #
-# LogME (You et al. 2021) takes one class at a time, $y \in \{0, 1\}^n$, and pretends that $y = Fw + \varepsilon$ with a prior $w \sim N(0, \alpha^{-1} I)$ and noise $\varepsilon \sim N(0, \beta^{-1} I)$ ($F$ as it is, not centred). A fit of $w$ could over-fit; the **evidence** (证据) $p(y \mid F, \alpha, \beta) = \int p(y \mid w) p(w)\, dw$ averages over all $w$ instead, and so pays for
-# flexibility by itself. The exponent $-\frac\beta2 \lVert Fw - y\rVert^2 - \frac\alpha2 \lVert w \rVert^2$ is quadratic in $w$ with Hessian $-A$, $A = \alpha I + \beta F^\top F$, and maximum at $m = \beta A^{-1} F^\top y$; a Gaussian integral adds $(2\pi)^{d/2} |A|^{-1/2}$. Collecting the constants:
+# LogME (You et al. 2021) takes one class at a time, $y \in \{0, 1\}^n$, and pretends that $y = Fw + \varepsilon$ with a prior $w \sim N(0, \alpha^{-1} I)$ and noise $\varepsilon \sim N(0, \beta^{-1} I)$ ($F$ as it is, not centred; $\alpha$ and $\beta$
+# are *precisions*, one over a variance). A fit of $w$ could over-fit; the **evidence** (证据) $p(y \mid F, \alpha, \beta) = \int p(y \mid w) p(w)\, dw$ averages over all $w$ instead, and so pays for
+# flexibility by itself. The exponent $-\frac\beta2 \lVert Fw - y\rVert^2 - \frac\alpha2 \lVert w \rVert^2$ is quadratic in $w$ with Hessian $-A$, $A = \alpha I + \beta F^\top F$, and maximum at $m = \beta A^{-1} F^\top y$; a Gaussian integral adds
+# $(2\pi)^{d/2} |A|^{-1/2}$. Collecting the constants:
 #
 # $$ \log p(y \mid F, \alpha, \beta) = \tfrac d2 \log \alpha + \tfrac n2 \log \tfrac{\beta}{2\pi} - \tfrac\beta2 \lVert Fm - y\rVert^2 - \tfrac\alpha2 \lVert m\rVert^2 - \tfrac12 \log |A|. $$
 #
 # A check from the other side: $y$ is a sum of Gaussians, hence itself Gaussian, $y \sim N(0,\; \beta^{-1} I + \alpha^{-1} F F^\top)$.
 #
-# Which $\alpha, \beta$? Those that maximise it. $m$ is a stationary point of the exponent, so only explicit appearances count. With $s_1, \dots, s_d$ the singular values of $F$ (zeros included), $\log |A| = \sum_j \log(\alpha + \beta s_j^2)$. Twice the derivative by $\alpha$ is $\frac d\alpha - \lVert m \rVert^2 - \sum_j \frac{1}{\alpha + \beta s_j^2}$, by $\beta$ it is $\frac n\beta - \lVert Fm - y \rVert^2 - \sum_j \frac{s_j^2}{\alpha + \beta s_j^2}$. Set to zero and multiplied by $\alpha$ or $\beta$, these say
+# Which $\alpha, \beta$? Those that maximise it. $m$ is a stationary point of the exponent, so only explicit appearances count. With $s_1, \dots, s_d$ the singular values of $F$ (zeros included), $\log |A| = \sum_j \log(\alpha + \beta s_j^2)$. Twice the
+# derivative by $\alpha$ is $\frac d\alpha - \lVert m \rVert^2 - \sum_j \frac{1}{\alpha + \beta s_j^2}$, by $\beta$ it is $\frac n\beta - \lVert Fm - y \rVert^2 - \sum_j \frac{s_j^2}{\alpha + \beta s_j^2}$. Set to zero and multiplied by $\alpha$ or $\beta$, these say
 #
 # $$ \gamma = \sum_j \frac{\beta s_j^2}{\alpha + \beta s_j^2}, \qquad \alpha = \frac{\gamma}{\lVert m \rVert^2}, \qquad \beta = \frac{n - \gamma}{\lVert Fm - y \rVert^2}, $$
 #
-# a fixed point to iterate (MacKay 1992); $\gamma$ counts the weights that the data, rather than the prior, determine. LogME is the mean over classes of the maximal log evidence, divided by $n$.
+# a fixed point to iterate (MacKay 1992). The equations hold at every stationary point, so the code below also checks that no small step away has more evidence. $\gamma$ counts the weights that the data, rather than the prior, determine. LogME is the mean
+# over classes of the maximal log evidence, divided by $n$.
 
 # %%
 target, alpha, beta = (labels == 3).astype(float), 1.0, 1.0
@@ -225,7 +234,8 @@ claim(
 # %% [markdown]
 # ## Twelve candidates
 #
-# Now the sources. Two networks ship with the course: GlyphNet, trained on all letters, and the same without letters that look like digits. Three more are trained here, briefly: on 10 and on 50 letters (bent, blurred, half of them over photographs), and on the question of *which photograph* is behind a letter. Two are never trained. From the deeper
+# Now the sources. Two networks ship with the course: GlyphNet, trained on all letters, and the same without letters that look like digits. Three more are trained here, briefly: on 10 and on 50 letters (bent, blurred, half of them over photographs), and
+# on the question of *which photograph* is behind a letter. Two are never trained. From the deeper
 # ones we also take earlier layers, because 'which layer' is the commonest form of the question.
 
 # %%
@@ -282,7 +292,8 @@ record_table(
 )
 
 # %% [markdown]
-# (The three brief ones are scored on 300 pictures kept out of their training, though other renderings of the same letters were in it.) **Write down your own ranking now**, for digits over photographs, before you look: is *10 letters* worth more than an *early layer of all letters*?
+# (The three brief ones are scored on 300 pictures kept out of their training, though the same drawings or photographs, varied otherwise, were in it. The 0.10 of the two untrained ones is not measured: it is chance for their ten outputs, written
+# down.) **Write down your own ranking now**, for digits over photographs, before you look: is *10 letters* worth more than an *early layer of all letters*?
 
 # %%
 from torch.utils.data import DataLoader
@@ -309,9 +320,10 @@ print(len(candidates), "candidates")
 # %% [markdown]
 # ## What they are worth, measured
 #
-# The truth that scores are to predict: the test accuracy of a probe at $k = 10$ examples a class, three draws, rows of unit length, logistic regression with its C chosen by cross-validation inside the hundred training rows (the classifier of lesson 05). The scores see the *same hundred rows*, and no others.
+# The truth that scores are to predict: the test accuracy of a probe at $k = 10$ examples a class, three draws, rows of unit length, logistic regression with its C chosen by cross-validation inside the hundred training rows (the classifier of lesson 05).
+# The scores see the *same hundred rows*, and no others.
 #
-# Beside the three formulas stand four naive ones. Source accuracy; the number of features; and two that anyone would try: the **leave-one-out** (留一法) accuracy of the nearest neighbour on the features, and the probe's own cross-validated accuracy.
+# LEEP, which needs a head, comes later. Beside the formulas stand four naive scores: source accuracy; the number of features; and two that anyone would try: the **leave-one-out** (留一法) accuracy of the nearest neighbour on the features, and the probe's own cross-validated accuracy.
 
 # %%
 from data_scripts.task import sample_k_shot
@@ -349,8 +361,9 @@ for name in tasks:
 #
 # ## Do the scores rank?
 #
-# **Spearman's** $\rho$ (秩相关) is the correlation of two rankings. For its doubt: shuffle the scores among the candidates ten thousand times and count how often chance ranks as well (a one-sided permutation $p$). We set the bar *before looking*: the shrunk H-score and LogME shall reach $\rho > 0.6$ on both tasks. Averages over draws are ranked; $\rho$ of each
-# single draw says how much one hundred labels can mislead.
+# **Spearman's** $\rho$ (秩相关) is the correlation of two rankings. For its doubt: shuffle the scores among the candidates ten thousand times and count how often chance ranks as well (a one-sided permutation $p$). We set the bar *before looking*: the shrunk
+# H-score and LogME shall reach $\rho > 0.6$ on both tasks. Averages over draws are ranked; $\rho$ of each single draw says how much one hundred labels can mislead. A $p$ of 0.000 is one below 0.0005; 'best six' are the six with the best probe; 'accuracy
+# lost' is the distance from the best probe to that of the top-scored candidate (to their mean, where several share the top).
 
 # %%
 from scipy.stats import rankdata
@@ -400,7 +413,8 @@ for row, name in zip(axes, tasks):
     row[0].set_ylabel(f"probe accuracy\n{name}")
 
 # %% [markdown]
-# *Eight panels, probe accuracy against four scores for twelve candidates, handwriting above and photo_digits below. LogME and the leave-one-out neighbour rise nearly steadily; the shrunk H-score rises with more scatter; source accuracy has columns of points at the same value and one point far to the right and low, the network that names photographs.*
+# *Eight panels, probe accuracy against four scores for twelve candidates, handwriting above and photo_digits below. LogME and the leave-one-out neighbour rise nearly steadily; the shrunk H-score rises with more scatter; source accuracy has columns of
+# points at the same value and one point far to the right and low, the network that names photographs.*
 
 
 # %%
@@ -425,8 +439,10 @@ claim(
 )
 
 # %% [markdown]
-# LogME clears the bar on both tasks. **The shrunk H-score does not**: it clears it on photo_digits and misses it on handwriting, and the claim as it was written before looking (both scores, both tasks) failed; what stands above is the half that held. Why? Compare, in the first table, *all letters, block2* with the two untrained networks. The probe finds the trained layer far better; the score prefers the
-# networks that learned nothing. The trained layer has 64 features, the others 128: shrinkage softens fact 3 and does not abolish it. *Between features of one width* the score should therefore do better. This second look was not planned, so its correlation is shown as a hypothesis, not claimed:
+# LogME clears the bar on both tasks. **The shrunk H-score does not**: it clears it on photo_digits and misses it on handwriting, and the claim as it was written before looking (both scores, both tasks) failed; what stands above is the half that held.
+# Why? Compare, in the handwriting table of measured accuracies, *all letters, block2* with the two untrained networks. The probe finds the trained layer far better; the score prefers the
+# networks that learned nothing. The trained layer has 64 features, the others 128: it may be that shrinkage softens fact 3 and does not abolish it. *Between features of one width* the score should then do better. This second look was not planned, and
+# other widths are here also other depths, so the correlation is shown as a hypothesis; the claim only puts on record the comparison just made:
 
 # %%
 wide_ones = [i for i, c in enumerate(candidates) if c.endswith("block3")]
@@ -451,10 +467,12 @@ claim(
 )
 
 # %% [markdown]
-# Three more things in the two ranking tables. Part of a high $\rho$ is easy: nearly anything tells a well-trained network from a poor one; among the *six best*, where a choice is really made, the numbers are less even. The last column is what counts: the accuracy lost by taking the top-scored candidate. LogME, the shrunk H-score, and the two naive measurements pick the best one here; the plain H-score (all ties), the width
-# and source accuracy do not. And the baseline that hurts: **leave-one-out with one neighbour needs no formula at all and ranks as well as LogME**; cross-validating the probe *is* the measurement. (Layers of one network are not independent candidates, so the $p$ values flatter everybody.)
+# Three more things in the two ranking tables. Part of a high $\rho$ is easy, for these candidates differ widely; a choice is really made among the *six best*. There LogME and the two naive measurements still rank well, while the shrunk H-score on
+# photo_digits falls back. The last column is what counts: the accuracy lost by taking the top-scored candidate. LogME, the shrunk H-score, and the two naive measurements (the neighbour and the cross-validated probe) pick the best one here; the plain H-score (seven share the top), the width
+# and source accuracy do not. And the baseline that hurts: **leave-one-out with one neighbour needs no formula at all and ranks about as well as LogME**; and cross-validating the probe is nearly the measurement itself. (Layers of one network are not
+# independent candidates, so the $p$ values flatter everybody.)
 #
-# **Source accuracy** fails for a plain reason: it compares scores on different source tasks. Two photographs are easy to tell apart, hundreds of letters are not, and a high mark in an easy subject says little.
+# **Source accuracy** fails for a plain reason: it compares scores on different source tasks. Two photographs are easy to tell apart, hundreds of letters are not, and a high mark in an easy subject says little. It also cannot tell layers of one network apart, which costs it some of its $\rho$ here.
 #
 # ## LEEP, on the networks that have a head
 
@@ -478,11 +496,13 @@ rows["ρ with probe accuracy"] = {
 record_table("05b.leep", rows, corner="LEEP", digits=2)
 
 # %% [markdown]
-# The floor is $-\ln 10 \approx -2.3$, and the networks that learned nothing lie just above it. One caution: the more source classes, the easier it is to fit a hundred rows with a table $\hat P(y \mid z)$ counted on those same rows, so LEEP may lean towards sources with many classes.
+# The floor is $-\ln 10 \approx -2.3$, and the networks that learned nothing lie just above it, with the one that names photographs. LEEP ranks these seven networks well; so did the shrunk H-score on the same seven (table above), and with seven no
+# small difference in $\rho$ counts. One caution: the more source classes, the easier it is to fit a hundred rows with a table $\hat P(y \mid z)$ counted on those same rows, so LEEP may lean towards sources with many classes.
 #
 # ## And for fine-tuning?
 #
-# All of this predicted a *probe*. Fine-tuning (微调) changes the features, and a source can start lower and end higher. Five networks, 40 steps each from the same hundred rows of photo_digits, a peak rate of 0.003 for all, which chapter 01 chose for the letters on validation rows (a rate searched for each source would be fairer, and takes longer than this lesson has):
+# All of this predicted a *probe*. Fine-tuning (微调) changes the features, and a source can start lower and end higher. Five networks, 40 steps each from the same hundred rows of photo_digits, a peak rate of 0.003 for all, which chapter 01 chose for the
+# letters on validation rows (a rate searched for each source would be fairer, and takes longer than this lesson has). Fine-tuning shifts its pictures by up to two pixels, the probe does not, so a lift is not the merit of fine-tuning alone; compare the lifts of different sources:
 
 # %%
 import copy
@@ -521,8 +541,8 @@ claim(
 )
 
 # %% [markdown]
-# Five networks make $\rho$ a coarse thing: exchanging two neighbours moves it by 0.1, and by chance it reaches 0.9 about one time in twenty. Read the table as a sanity check, no more. What the columns above do show: the source with little to offer is lifted well above its probe, the good one is not; fine-tuning narrows the gap between sources
-# without changing the order of the first.
+# Five networks make $\rho$ a coarse thing: exchanging two neighbours moves it by 0.1, and by chance it reaches 0.9 about one time in twenty. Read the table as a sanity check, no more. What the columns above do show: *10 letters* and *which photograph*
+# are lifted most, the untrained one only a little in so few steps, and the best one not at all; the gaps to the best become narrower, and the best stays the best.
 #
 # ## What a score costs, and when it is worth it
 
@@ -552,21 +572,23 @@ claim(
 )
 
 # %% [markdown]
-# All the scores need the features, and extracting those from a large network usually costs more than everything after. Once you hold them, a cross-validated probe at this size takes a fraction of a second. So a formula earns its place when there are very many candidates, many rows or many classes; when features are long and a probe's search is slow; or inside a
-# loop that must not look at accuracies. With one target and a dozen sources: **probe them**, and let the score break no ties that the draws cannot.
+# All but source accuracy and the number of features need the network run over the target's rows, and that, for a large network, usually costs more than everything after. Once you hold the features, a cross-validated probe at this size takes a fraction of a
+# second. So a formula earns its place when there are very many candidates, many rows or many classes, or when features are long and a probe's search is slow. With one target and a dozen sources: **probe them**; and where the draws cannot separate two candidates, do not expect a score to.
 #
 # ## What to take away
 #
-# - H-score: overlap of feature and label subspaces. Saturates when rows are fewer than features; use the shrunk form.
+# - H-score: overlap of feature and label subspaces. Saturates when rows are fewer than features; use the shrunk form, and between features of one width.
 # - LEEP: log-likelihood of a counted table between source and target classes; needs a source head; between $-\hat H(Y)$ and 0.
-# - LogME: the evidence of a Bayesian linear regression at its best precisions; finite with any number of rows, blind to scale.
-# - Judge a score by rank correlation, its $p$, *and* the accuracy lost by following it, beside leave-one-out neighbours and the probe itself. Here LogME and the neighbours passed, and the shrunk H-score was misled by the number of features.
+# - LogME: the evidence of a Bayesian linear regression at its best precisions; usable with fewer rows than features, blind to a common scale. (Where few features give a class's labels exactly it has no upper bound, as $\beta$ grows; the kept code stops at a large $\beta$.)
+# - Judge a score by rank correlation, its $p$, *and* the accuracy lost by following it, beside leave-one-out neighbours and the probe itself. Here LogME and the neighbours passed, and the shrunk H-score missed its bar on one task, perhaps misled by the number of features.
 # - Source accuracy compares marks in different subjects.
 #
 # > **Mistakes box.** *Computing a score on all rows, test rows included. A plain H-score with more features than rows. LEEP on logits, or on a head that was cut off. A rank correlation earned by telling trained from untrained networks. Reporting a score without the baselines that cost as little.*
 #
 # **A question left open.** Every source here had labels of its own. Can pictures without any labels make features as good? ([05c](05c_self_supervised.ipynb).) The lab of chapter 05 lets you score a source of your own.
 #
-# **Sources.** Y. Bao et al., *An Information-Theoretic Approach to Transferability in Task Transfer Learning*, ICIP 2019 · S. Ibrahim, N. Ponomareva and R. Mazumder, *Newer is not always better: Rethinking transferability metrics, their peculiarities, stability and performance*, ECML PKDD 2022 · C. Nguyen et al., *LEEP: A New Measure to Evaluate
-# Transferability of Learned Representations*, ICML 2020 · Y. Li et al., *Ranking Neural Checkpoints*, CVPR 2021 (N-LEEP) · K. You et al., *LogME: Practical Assessment of Pre-trained Models for Transfer Learning*, ICML 2021 · D. MacKay, *Bayesian Interpolation*, Neural Computation 1992 · O. Ledoit and M. Wolf, *A well-conditioned estimator for
+# **Sources.** Y. Bao et al., *An Information-Theoretic Approach to Transferability in Task Transfer Learning*, ICIP 2019 · S. Ibrahim, N. Ponomareva and R. Mazumder, *Newer is not always better: Rethinking transferability metrics, their peculiarities,
+# stability and performance*, ECML PKDD 2022 · C. Nguyen et al., *LEEP: A New Measure to Evaluate
+# Transferability of Learned Representations*, ICML 2020 · Y. Li et al., *Ranking Neural Checkpoints*, CVPR 2021 (N-LEEP) · K. You et al., *LogME: Practical Assessment of Pre-trained Models for Transfer Learning*, ICML 2021 · D. MacKay, *Bayesian
+# Interpolation*, Neural Computation 1992 · O. Ledoit and M. Wolf, *A well-conditioned estimator for
 # large-dimensional covariance matrices*, Journal of Multivariate Analysis 2004.
