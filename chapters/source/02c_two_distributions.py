@@ -13,8 +13,7 @@
 # %% [markdown]
 # # 02c · Two distributions: what the source can promise about the target
 #
-# **A question.** A classifier makes two errors in a hundred where it was chosen. Then all inputs are drawn one standard deviation further to the right. The rule that gives an input its label stays the same. How many errors does the classifier make now, and could you have
-# known without a single label from the new place?
+# **A question.** A classifier makes two errors in a hundred where it was chosen. Then all inputs are drawn one standard deviation further to the right. The rule that gives an input its label stays the same. How many errors does the classifier make now, and could you have known without a single label from there?
 #
 # By the end of this lesson you can
 #
@@ -22,8 +21,7 @@
 # - write the three classical formulations of transfer as one problem, solve each, and say when it helps and when it harms;
 # - derive Ben-David's bound, work it out exactly for two Gaussians, and say what it leaves in the dark.
 #
-# *About 30 minutes of reading; a few seconds of computing. Before it: expectation, the normal distribution, least squares. [02](02_mathematics.ipynb) and [02b](02b_fine_tuning_in_formulas.ipynb) treat the loss and the network; this lesson treats the data, and
-# [02d](02d_distances_and_label_shift.ipynb) measures the distance that the bound asks for. Symbols are on the [reference page](README.md).*
+# *About 30 minutes of reading; under ten seconds of computing. Before it: expectation, the normal distribution, least squares. [02](02_mathematics.ipynb) and [02b](02b_fine_tuning_in_formulas.ipynb) treat loss and network; this lesson treats the data. Symbols are on the [reference page](README.md).*
 
 # %% tags=["parameters"]
 profile = "quick"  # type: str
@@ -48,8 +46,8 @@ if profile != "quick":
 # %% [markdown]
 # ## The first number
 #
-# Inputs are single numbers: $x \sim N(0, 1)$ in the source, $x \sim N(\delta, 1)$ in the target. In both, the label is $y = 1$ exactly when $0 \le x < 2$. The classifier may only compare with a threshold, $h_t(x) = 1$ when $x \ge t$. Its *error* $\varepsilon_D(h)$ is the probability $P_D[h(x) \ne y]$ under
-# the distribution $D$, $S$ for the source or $T$ for the target. With $F$ the distribution function of the inputs it can be read off, as $h_t$ is wrong in two places:
+# Inputs are single numbers: $x \sim N(0, 1)$ in the source, $x \sim N(\delta, 1)$ in the target. In both, the label is $y = 1$ exactly when $0 \le x < 2$. The classifier may only compare with a threshold, $h_t(x) = 1$ when $x \ge t$. The *error* $\varepsilon_D(h)$ is the probability $P_D[h(x) \ne y]$ under
+# the distribution $D$, $S$ for the source or $T$ for the target. With $F$ the distribution function of the inputs,
 #
 # $$\varepsilon(h_t) = \underbrace{|F(\min(t, 2)) - F(0)|}_{\text{between } 0 \text{ and } t \text{, up to } 2} + \underbrace{1 - F(\max(t, 2))}_{\text{beyond both } t \text{ and } 2}.$$
 #
@@ -77,7 +75,7 @@ claim(
 )
 
 # %% [markdown]
-# Two in a hundred became sixteen, and the classifier is as right about every single $x$ as before. But the place where it is wrong, hardly visited by the source, is where much of the target now lives.
+# Two in a hundred became sixteen, and the classifier is as right about every single $x$ as before. But the source hardly visits the region where it is wrong; a sixth of the target lives there.
 #
 # ## Target risk = source risk + shift
 #
@@ -86,13 +84,13 @@ claim(
 # $$R_T(f) = R_S(f) + \underbrace{\mathbb E_{p_T(x)}[r_S(x)] - \mathbb E_{p_S(x)}[r_S(x)]}_{\text{inputs moved}} + \underbrace{\mathbb E_{p_T(x)}[r_T(x) - r_S(x)]}_{\text{relation changed}}.$$
 #
 # Under *covariate shift* (协变量偏移) $p(y \mid x)$ stays, and only 'inputs moved' is left; under *concept shift* (概念偏移) $p(y \mid x)$ changes. The second shift term cannot be seen without target labels. The first can, **as far as the source has rows where the target lives**: it needs $r_S$ there, and the target's inputs.
-# What training minimises is not $R_S$ but its mean over a sample, $\hat R_S$; the gap $R_S - \hat R_S$ is there with or without transfer.
+# Training minimises not $R_S$ but its mean over a sample, $\hat R_S$: a gap with or without transfer.
 #
 # The split depends on how inputs are *measured*. Read a thermometer in other units: the inputs move *and* $p(y \mid x)$ changes. Convert the units: neither does.
 #
 # ## Three formulations, one problem
 #
-# Three formulas are often presented as three kinds of transfer. They are settings of *one* minimisation, over a feature map $\phi$ and a predictor $f$, with weights $w_i$ on source rows and $v_j$ on labelled target rows. $\Omega(f)$ measures the size of $f$ and $d$ how far apart the features of the two domains lie; $\lambda$ and $\mu$ say how much each counts:
+# Three formulas are often presented as three kinds of transfer. They are settings of *one* problem, over a feature map $\phi$ and a predictor $f$, with weights $w_i$ on source rows and $v_j$ on labelled target rows. $\Omega(f)$ measures the size of $f$ and $d$ how far apart the features of the two domains lie; $\lambda$ and $\mu$ say how much each counts:
 #
 # $$\min_{f, \phi} \; \sum_{i \in S} w_i \, \ell\big(f(\phi(x_i)), y_i\big) + \sum_{j \in T} v_j \, \ell\big(f(\phi(x_j)), y_j\big) + \lambda \, \Omega(f) + \mu \, d\big(\phi(S), \phi(T)\big).$$
 #
@@ -103,7 +101,7 @@ claim(
 # | **feature mapping** (特征映射), $\min \sum \ell(f(\phi(x)), y) + \mu \, d$ | 1 | 0 | learned | > 0 | inputs measured otherwise |
 # | **model mapping** (模型映射), $f_T(\phi(f_S(x)))$ | 0 | 1 | fixed, on top of the fixed source model $f_S$ | 0 | relation changed |
 #
-# Two easy misreadings: the weights belong to the *losses*, not to feature values; and model mapping is fitted on **target** rows (on source rows it would only copy $f_S$).
+# Two things are easily misread. The weights belong to the *losses*, not to feature values. And model mapping is fitted on **target** rows (on source rows it would only copy $f_S$).
 # (Fine-tuning is $w = 0$, $v = 1$, with $\phi$ trained from the source's $\phi_S$.)
 #
 # With squared loss, a linear $f$ and $\Omega(f) = \lVert f \rVert^2$ (the intercept included), each one is a weighted least-squares problem with a small ridge, $\lambda = 10^{-3}$.
@@ -126,7 +124,7 @@ def predict(f, x):
 # - **sensors**: the same world, but each input arrives with a gain and an offset, as from other instruments;
 # - **relation**: the same inputs, but the label is now $3 - y/2$ (another unit, another sign).
 #
-# In the first only the first shift term is at work, in the third only the second; other sensors set off both, and in the right coordinates neither.
+# The first has only the first shift term, the third only the second; other sensors set off both, and in the right coordinates neither.
 
 # %%
 BETA = np.array([1, -1, 0.5, -0.5, 1, -1])
@@ -180,10 +178,10 @@ for target in TARGETS:
 record_table("02c.formulations", shares, corner="what differs in the target")
 
 # %% [markdown]
-# (1 is as bad as predicting the target's mean.) Each row is won by the method made for it: look at the diagonal of the three middle columns. Off it is a warning. Where the inputs have *really* moved, feature mapping does harm: it calls large values of $x_1$ ordinary and destroys the meaning that stayed. Where the sensors differ,
-# reweighting looks for source rows that resemble distorted ones, and does harm too. Where the relation changed, neither can see anything. And twelve labels alone beat the bare source model in every row: never leave that opponent out.
+# (1 is as bad as predicting the target's mean.) Each row is won by the method made for it: look at the diagonal of the three middle columns. Off it there is harm. Where the inputs have *really* moved, feature mapping calls large values of $x_1$ ordinary and destroys the meaning that stayed. Where the sensors differ,
+# reweighting looks for source rows like the distorted ones. Where the relation changed, neither can see anything. And twelve labels alone beat the bare source model in every row: never leave that opponent out.
 #
-# So ask of a method **which part of the risk it can touch**, and of a target, which part is large.
+# So ask **which part of the risk** a method can touch, and which part is large.
 
 # %%
 claim(
@@ -234,13 +232,13 @@ claim(
 #
 # $$d_{\mathcal H \Delta \mathcal H} = 2 \sup_{h, h' \in \mathcal H} \big| \varepsilon_S(h, h') - \varepsilon_T(h, h') \big|.$$
 #
-# The name: $\{x : h(x) \ne h'(x)\}$ is the symmetric difference, $\Delta$, of the sets that $h$ and $h'$ call 1. No label occurs in it. (The factor 2 is a convention: the distance runs from 0 to 2.)
+# The name: $\{x : h(x) \ne h'(x)\}$ is the symmetric difference, $\Delta$, of the sets that $h$ and $h'$ call 1. No label occurs in it. (The factor 2 is convention.)
 #
 # *Step 3, put together.* Let $h^*$ minimise $\varepsilon_S(h) + \varepsilon_T(h)$ over $\mathcal H$, and $\lambda^*$ be that minimum, the error that *one* classifier must make on both. Then
 #
 # $$\begin{aligned} \varepsilon_T(h) &\le \varepsilon_T(h, h^*) + \varepsilon_T(h^*) && \text{(triangle)} \\ &\le \varepsilon_S(h, h^*) + \tfrac12 d_{\mathcal H \Delta \mathcal H} + \varepsilon_T(h^*) && (h, h^* \text{ is one of the pairs}) \\ &\le \varepsilon_S(h) + \varepsilon_S(h^*) + \tfrac12 d_{\mathcal H \Delta \mathcal H} + \varepsilon_T(h^*) = \varepsilon_S(h) + \tfrac12 d_{\mathcal H \Delta \mathcal H} + \lambda^* && \text{(triangle).} \end{aligned}$$
 #
-# If the minimum is not attained, take an $h^*$ within any $\epsilon$ of it. That is the whole proof. (Ben-David and co-authors write $\lambda$, which is our regulariser's strength.) Let us try to break it: two thousand random pairs of distributions on eight points, half of them with labels that a threshold gets right everywhere, and **every** threshold in each. Beside it
+# If the minimum is not attained, take an $h^*$ within any $\epsilon$ of it. That is the whole proof. Let us try to break it: two thousand random pairs of distributions on eight points, half of them with labels that a threshold gets right everywhere, and **every** threshold in each. Beside it
 # stands the mistake of reading the distance as one over *single* classifiers, $d_{\mathcal H} = 2 \sup_h |P_S[h = 1] - P_T[h = 1]|$. The split of the risk is checked on the way.
 
 # %%
@@ -300,8 +298,8 @@ claim(
 #
 # $$d_{\mathcal H \Delta \mathcal H} = d_{\mathcal H} = 2 \, \big(2 \Phi(\delta/2) - 1\big), \qquad \delta = 1: \; 0.7658.$$
 #
-# **Both are equal, by luck of the case.** The supremum over intervals is not attained: intervals $[\delta/2, t')$ with $t' \to \infty$ approach the ray $[\delta/2, \infty)$, which a single threshold has already. That ray is where the target's density is the larger one, and no set at all separates the two better:
-# the value is twice the *total variation* distance, which is the largest difference of probabilities that any set can have. Change the scale instead of the mean, $N(0, 3^2)$ against $N(0, 1)$, and the densities cross twice, at $\pm c$: now $D$ has both signs, the best set is the interval between, and by symmetry a ray catches exactly half of it. A grid of thresholds must give the same.
+# **Both are equal, by luck of the case.** Intervals $[\delta/2, t')$ with $t' \to \infty$ only approach the ray $[\delta/2, \infty)$, which a single threshold has already. That ray is where the target's density is the larger, and no set at all separates the two better:
+# the value is twice the *total variation* distance, which is the largest difference of probabilities that any set can have. Change the scale instead of the mean, $N(0, 3^2)$ against $N(0, 1)$, and the densities cross twice, at $\pm c$: now $D$ has both signs, the best set is the interval between, and by symmetry a ray catches half of it. A grid of thresholds must agree.
 
 
 # %%
@@ -336,7 +334,7 @@ claim(
 #
 # ### The picture
 #
-# How does the bound behave for our first example, whose labels no threshold gets quite right? We take $h = h_0$, the source's best; $\lambda^*$ is found over a grid of thresholds, *with target labels*, which in real life nobody has.
+# How does the bound behave for our first example, whose labels no threshold gets quite right? We take $h = h_0$, the source's best; $\lambda^*$ is found over a grid of thresholds, *with target labels*.
 
 # %%
 deltas, grid_t = np.linspace(0, 3, 61), np.linspace(-4, 7, 2201)
@@ -360,7 +358,7 @@ for axis in (left, right):
 
 # %% [markdown]
 # *Left: two bell curves, one unit apart, crossing at one half; the area between them to the right of the crossing is shaded. Right, against the shift from 0 to 3: the target error rises slowly at first and then steeply, to above 0.8; the bound runs far above it throughout, passes 1, where it says nothing more, at a shift
-# of about 1.6, and bends down a little after 2.6, where another threshold becomes the best for both domains together; without λ\* it stays lower and, here, still above the error.*
+# of about 1.6, and bends down a little after 2.6, where never saying 1 becomes best for both domains; without λ\* it stays lower and, here, still above the error.*
 
 # %%
 bound = error(0, 0) + half + joint
@@ -371,10 +369,10 @@ claim(
 )
 
 # %% [markdown]
-# So the bound is true, can be attained, and may be far from the truth, as here. What it is good for is its *shape*. It says what to control: the source error, a distance that needs **no labels**, and a $\lambda^*$ that nobody can measure without target labels. (From samples, the first two carry estimation errors as well.)
+# So the bound is true, can be attained, and may be far from the truth, as here. Its use is its *shape*. It names what to control: the source error, a distance that needs **no labels**, and a $\lambda^*$ that nobody can measure without target labels. (From samples, the first two carry estimation errors as well.)
 #
-# Now the opening question. Without a label from the new place you know $\varepsilon_S + \frac12 d_{\mathcal H \Delta \mathcal H}$, at $\delta = 1$ about 0.41. The error, 0.16, is below. But had the target's labels all been turned over, the same inputs would have come with 0.84, and only $\lambda^*$ would have noticed.
-# Without a label you cannot know; you can only trust that one classifier serves both places.
+# Now the opening question. Without a label from the new place you know $\varepsilon_S + \frac12 d_{\mathcal H \Delta \mathcal H}$, at $\delta = 1$ about 0.41. The error, 0.16, is below, but only because the rule stayed: with all labels turned over, the same inputs would come with 0.84, and only $\lambda^*$ would notice.
+# Without a label you cannot know that it stayed.
 #
 # ## What to take away
 #
@@ -384,6 +382,6 @@ claim(
 #
 # > **Mistakes box.** *Weights on feature values instead of losses. Model mapping fitted on source rows. No opponent that has only the few target labels. Single classifiers instead of pairs in the bound. Forgetting λ\*, which no unlabelled target can show.*
 #
-# **A question left open.** For two Gaussians the distance has a formula. How is it measured between two samples of images, and is it a success to make it small? ([02d](02d_distances_and_label_shift.ipynb).) And reweighting was given the true $p_T/p_S$: what is left of it when the ratio must be estimated? (Chapter 06.)
+# **A question left open.** For two Gaussians the distance has a formula. How is it measured between two samples of images, and is it a success to make it small? ([02d](02d_distances_and_label_shift.ipynb).) And what is left of reweighting when $p_T/p_S$ must be estimated? (Chapter 06.)
 #
 # **Sources.** S. J. Pan and Q. Yang, *A Survey on Transfer Learning*, IEEE TKDE 2010 · S. Ben-David et al., *A theory of learning from different domains*, Machine Learning 79, 2010.

@@ -13,16 +13,16 @@
 # %% [markdown]
 # # 02d · Distances and label shift: when closer is worse
 #
-# **A question.** Two samples of 50 rows come from one and the same distribution. A function that has been copied into many repositories says that they are about a third of a unit apart, on a scale from 0 to 2. Which line of it makes a distance out of nothing? And where a distance is real: is it a success to bring it to zero?
+# **A question.** Two samples of 50 rows come from one and the same distribution. A function that has been copied into many repositories says that they are about a third of a unit apart, on a scale from 0 to 2. Which of its lines make a distance out of nothing? And where a distance is real: is it a success to bring it to zero?
 #
 # By the end of this lesson you can
 #
 # - measure a distance between two samples without the mistake that makes equal samples look different;
 # - say what such a distance sees, what it misses, and what it does not mean;
-# - prove that perfectly aligned features must fail when the classes have other frequencies;
+# - prove that perfectly aligned features must err when the classes have other frequencies;
 # - say how the error of a simulation falls with its size, and compare 10⁵ rows in all pairs without holding the pairs.
 #
-# *About 25 minutes of reading; under twenty seconds of computing. Before it: Ben-David's bound, lesson [02c](02c_two_distributions.ipynb), repeated in the first paragraph. Symbols are on the [reference page](README.md).*
+# *About 25 minutes of reading; about twenty seconds of computing. Before it: Ben-David's bound, lesson [02c](02c_two_distributions.ipynb), repeated in the first paragraph. Symbols are on the [reference page](README.md).*
 
 # %% tags=["parameters"]
 profile = "quick"  # type: str
@@ -55,7 +55,7 @@ if profile != "quick":
 # For thresholds on one number the distance can be computed; for networks the supremum is out of reach. Ben-David et al. (2007) replace it: train a classifier to tell source rows from target rows, let $\varepsilon$ be its error on **held-out** rows, and report the *proxy A-distance* (代理A距离) $\hat d = 2(1 - 2\varepsilon)$. It is 0 when the two cannot be told apart
 # ($\varepsilon = \frac12$) and 2 when they never are mistaken. For $N(0, 1)$ against $N(\delta, 1)$, equally often, the best classifier cuts in the middle, at $\delta/2$, and errs with $\varepsilon = 1 - \Phi(\delta/2)$ ($\Phi$ is the standard normal distribution function). Then $\hat d = 2(2\Phi(\delta/2) - 1)$, exactly the $d_{\mathcal H \Delta \mathcal H}$ that thresholds have there.
 #
-# A widely copied function takes one small step more. It tries several strengths of the penalty and reports the **smallest error seen on the test half**; an error above one half is folded to $1 - \varepsilon$ first. What does this give for two samples of the *same* distribution, with 20 features and true distance zero? The training error, which is seen too, and two better ways stand beside it.
+# A widely copied function takes one small step more. It tries several strengths of the penalty and reports the **smallest error seen on the test half**; an error above one half is folded to $1 - \varepsilon$ first. What does this give for two samples of the *same* distribution, with 20 features and true distance zero? Beside it stand the training error, which is reported too, and better ways.
 
 # %%
 from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
@@ -124,7 +124,7 @@ claim(
 )
 
 # %% [markdown]
-# It does, and tends to fall a little short: the classifier is fitted, not the best there is.
+# It does. On average it can only fall short: a fitted classifier is at most as good as the best there is.
 #
 # ### What a line cannot see
 #
@@ -134,21 +134,21 @@ claim(
 # %%
 c = np.sqrt(9 * np.log(9) / 8)
 truth_pairs = 2 * ((2 * norm.cdf(c) - 1) - (2 * norm.cdf(c / 3) - 1))
-scales = {"x": [], "x and |x|": [], "exact, pairs of thresholds": [truth_pairs]}
+scales = {"x": [], "x and its size": [], "exact, pairs of thresholds": [truth_pairs]}
 for s in range(5):
     wide, narrow = np.random.default_rng([seed, s]).normal(size=(2, 2000, 1)) * np.array([3, 1])[:, None, None]
     scales["x"].append(proxy_a_distance(wide, narrow, seed=s))
     both = (np.hstack([v, np.abs(v)]) for v in (wide, narrow))
-    scales["x and |x|"].append(proxy_a_distance(*both, seed=s))
+    scales["x and its size"].append(proxy_a_distance(*both, seed=s))
 record_table("02d.scales", {"N(0, 3²) against N(0, 1)": scales}, corner="features of the classifier")
 claim(
     "02d.a-line-misses-scale",
     "the proxy of a linear classifier on x is within 0.15 of 0 for equal means; with |x|, within 0.15 of the exact value",
-    abs(np.mean(scales["x"])) < 0.15 and abs(np.mean(scales["x and |x|"]) - truth_pairs) < 0.15,
+    abs(np.mean(scales["x"])) < 0.15 and abs(np.mean(scales["x and its size"]) - truth_pairs) < 0.15,
 )
 
 # %% [markdown]
-# So a proxy near zero says only that *this* classifier found nothing. Name the classifier when you report it.
+# The best single threshold would see half of the exact value; the fitted line cuts near the common mean, where it sees none of it. So a proxy near zero says only that *this* classifier found nothing. Name the classifier when you report it.
 #
 # ### On real features
 #
@@ -200,7 +200,7 @@ claim(
 
 # %%
 def aligned_error(pi_T, n=10_000):
-    """Align n target values to n source values, rank by rank; return both, and the target error of the threshold 0 before and after."""
+    """Align by rank; also the target error of the threshold 0, before and after."""
     inputs, labels = {}, {}
     for domain, ones in {"S": n // 2, "T": round(n * pi_T)}.items():
         labels[domain] = np.arange(n) >= n - ones
