@@ -101,7 +101,7 @@ def test_a_claim_that_is_there_is_found(shelf):
 def test_a_missing_claim_or_notebook_is_reported(shelf):
     missing, no_notebook = findings(shelf(), {"one": ("00.one", "00.other"), "two": ("02d.label-shift",)}, {})
     assert "claim 00.other is missing (00_toy.ipynb)" in missing
-    assert "no notebook 02c_*.ipynb" in no_notebook
+    assert "no notebook 02d_*.ipynb" in no_notebook
 
 
 @pytest.mark.parametrize(("entry", "words"), [("holds", "does not hold"), ("in_scope", "is out of scope")])

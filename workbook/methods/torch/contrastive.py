@@ -69,8 +69,8 @@ class NamingLoss(nn.Module):
 class EpisodeLoss(nn.Module):
     """Prototypical networks (Snell et al. 2017), N-way and one-shot: each first picture is its class's prototype.
 
-    Draw the second picture as another example of the same class. The mean squared distance in every dimension is
-    used, so that the scale of the logits does not grow with the width.
+    Draw the second picture as another example of the same class. Squared distances are divided by the square root of
+    the width, to keep the logits of wide features from saturating the softmax.
     """
 
     def forward(self, first: torch.Tensor, second: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
