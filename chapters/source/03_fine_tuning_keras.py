@@ -327,7 +327,7 @@ _ = axes[1, 0].set_ylabel("probability")
 # %% [markdown]
 # *Six pictures with the bars of their ten probabilities: two handwritten digits over photographs, two printed digits, the letters A and W. Most have one tall bar, the letters too; the printed 1 with its wide serifs need not be read as a one.*
 #
-# Printed digits are another domain, and nothing promised that they would be read. As for the letters: softmax divides certainty among ten digits, and 'none of these' is not on offer. A deployed reader needs a reject rule, and its probabilities need calibrating (04e measures them).
+# Printed digits are another domain, and nothing promised that they would be read. As for the letters: softmax divides certainty among ten digits, and 'none of these' is not on offer. A deployed reader needs a reject rule, and its probabilities need calibrating (04c measures them).
 #
 # ## The batch-norm trap
 #
