@@ -1,3 +1,4 @@
+import ast
 import os
 import subprocess
 import sys
@@ -48,3 +49,13 @@ def test_pytorch_computes_with_its_share():
         [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
     )
     assert done.stdout == "3\n", done.stderr
+
+
+def test_a_lesson_keeps_both_blas_libraries_to_one_thread():
+    program = (
+        "from workbook.lesson import begin; from threadpoolctl import threadpool_info; begin();"
+        "print([pool['num_threads'] for pool in threadpool_info() if pool['user_api'] == 'blas'])"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert set(ast.literal_eval(ran.stdout)) == {1}

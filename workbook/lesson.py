@@ -18,6 +18,7 @@ from workbook.bundles import CLAIM_MIME, RECORD_MIME
 from workbook.plotting import use_course_style
 from workbook.profiles import check_profile
 from workbook.statistics import mean_interval
+from workbook.threads import keep_blas_to_one_thread
 
 CONFIDENCE = 0.95
 _STARTERS = {"torch": "workbook.start_torch", "keras": "workbook.start_keras"}
@@ -61,6 +62,7 @@ def begin(framework: str | None = None, *, profile: str = "quick", seed: int = 0
     else:
         random.seed(seed)
         np.random.seed(seed)
+    keep_blas_to_one_thread()
     _session.in_scope = bool(scope)
     _session.claimed.clear()
 
