@@ -14,16 +14,9 @@ from data_scripts.pretrain_glyphnet import LOG_COLUMNS, Pretraining, Settings, m
 from data_scripts.pretrained_torch import load_glyphnet
 from data_scripts.task import Task, split_rows
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SETTINGS = Settings(steps=6, batch=8, patches=20)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums in one fixed order, so that equal means bit for bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

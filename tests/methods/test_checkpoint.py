@@ -7,16 +7,9 @@ from data_scripts.pretrained_torch import load_glyphnet
 from workbook.methods.torch.checkpoint import TrainingState, load_checkpoint, save_checkpoint, train_from
 from workbook.methods.torch.training import as_images, fit
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STEPS, BATCH, RATE = 8, 8, 1e-3
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums in one fixed order, so that equal means bit for bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,7 @@ from torch.nn import functional as F
 from data_scripts.glyphnet_torch import GlyphNet
 from workbook.methods.torch.contrastive import ContrastiveLoss, EpisodeLoss, NamingLoss, nt_xent, train_on_pairs
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def vectors(n=6, d=4, seed=0):

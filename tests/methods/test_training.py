@@ -9,14 +9,7 @@ from torch.nn import functional as F
 from data_scripts.glyphnet_torch import GlyphNet
 from workbook.methods.torch.training import accuracy, as_images, extract_features, fit, random_shift
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums in one fixed order, so that equal means bit for bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def seeded(seed=0):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from workbook.methods.torch.policies import train_mode
-from workbook.methods.torch.training import random_shift
+from workbook.methods.torch.training import next_rows, random_shift
 
 FORMAT = "workbook training state 1"
 
@@ -137,9 +137,7 @@ def train_from(
     """
     train_mode(state.network)
     while state.step < steps:
-        if len(state.order) < min(batch, len(images)):
-            state.order = torch.randperm(len(images), generator=state.generator)
-        rows, state.order = state.order[:batch], state.order[batch:]
+        rows, state.order = next_rows(state.order, len(images), batch, state.generator)
         logits = state.network(random_shift(images[rows], shift, state.generator))
         loss = F.cross_entropy(logits, labels[rows])
         state.optimiser.zero_grad()

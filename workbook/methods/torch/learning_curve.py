@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -60,6 +61,11 @@ def unit_length(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def contrast_normalised(rows: np.ndarray) -> np.ndarray:
+    """Subtract from every row of ``(n, d)`` its own mean, and scale it to length 1."""
+    return unit_length(rows - rows.mean(axis=1, keepdims=True))
+
+
 @dataclass
 class Bench:
     """A task with everything that its runs share.
@@ -73,6 +79,12 @@ class Bench:
     task: Task
     pretrained: Callable[[], GlyphNet]
     steps: int
+
+    candidates: ClassVar[Mapping[str, Sequence[Mapping]]] = CANDIDATES
+    """What `search` chooses from, by arm."""
+
+    search_draws: ClassVar[Sequence[int]] = SEARCH_DRAWS
+    """The draws that it chooses on unless told otherwise."""
 
     def __post_init__(self) -> None:
         self.images = as_images(self.task.inputs)
@@ -97,20 +109,26 @@ class Bench:
                 self._features.append(unit_length(extract_features(self._extractor, copy).numpy()))
             return self._features[: copies + 1]
 
-    def _classify(self, arm: str, train: np.ndarray, score: np.ndarray, setting: Mapping) -> float:
+    def _classifier(self, arm: str, train: np.ndarray, setting: Mapping) -> KNeighborsClassifier | LogisticRegression:
+        """Return the fitted classifier of an arm that trains no network."""
         copies = setting["copies"]
-        views = self._views(arm, copies)
-        if setting.get("centred"):
-            views = [unit_length(view - view.mean(axis=1, keepdims=True)) for view in views]
-        first, *shifted = views
+        first, *shifted = self._views(arm, copies)
         inputs = np.concatenate([first[train], *(view[self._place[train]] for view in shifted)])
+        if setting.get("centred"):
+            inputs = contrast_normalised(inputs)
         labels = np.tile(self.task.labels[train], copies + 1)
         if arm == "pixels":
             model = KNeighborsClassifier(1)
         else:
             # C multiplies the sum over rows: copies must not count as more evidence.
             model = LogisticRegression(C=setting["C"] / (copies + 1), max_iter=1000)
-        return float(model.fit(inputs, labels).score(first[score], self.task.labels[score]))
+        return model.fit(inputs, labels)
+
+    def _classify(self, arm: str, train: np.ndarray, score: np.ndarray, setting: Mapping) -> float:
+        rows = self._views(arm, 0)[0][score]
+        if setting.get("centred"):
+            rows = contrast_normalised(rows)
+        return float(self._classifier(arm, train, setting).score(rows, self.task.labels[score]))
 
     def network(self, arm: str, seed: int) -> GlyphNet:
         """Return the network that a trained arm starts from: random, or pre-trained with a new random head."""
@@ -170,10 +188,12 @@ class Bench:
         finally:
             torch.set_num_threads(threads)
 
-    def search(self, arm: str, k: int, *, draws: Sequence[int] = SEARCH_DRAWS) -> int:
+    def search(self, arm: str, k: int, *, draws: Sequence[int] | None = None) -> int:
         """Return the index of the arm's candidate with the best mean validation accuracy over the search draws."""
-        runs = [(arm, k, draw, setting, "validation") for setting in CANDIDATES[arm] for draw in draws]
-        scores = np.reshape(self.run_all(runs), (len(CANDIDATES[arm]), len(draws)))
+        candidates = self.candidates[arm]
+        draws = self.search_draws if draws is None else draws
+        runs = [(arm, k, draw, setting, "validation") for setting in candidates for draw in draws]
+        scores = np.reshape(self.run_all(runs), (len(candidates), len(draws)))
         return int(scores.mean(axis=1).argmax())
 
 

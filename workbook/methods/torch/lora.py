@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.utils import skip_init
 
 from data_scripts.glyphnet_torch import GlyphNet
+from workbook.methods.torch.policies import apply_policy
 
 
 class LowRank(nn.Module):
@@ -92,8 +93,7 @@ def add_lora(
     if layers is None:
         layers = [n for n, module in modules.items() if n.startswith("block") and isinstance(module, nn.Conv2d)]
     updates = {name: LowRank(modules[name], rank, alpha, generator) for name in layers}
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name.startswith("head."))
+    apply_policy(network, "head")
     for name, update in updates.items():
         network.set_submodule(name, update)
     network.to(memory_format=torch.channels_last)

@@ -11,15 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 
 from data_scripts.glyphnet_torch import GlyphNet
 from data_scripts.shifted import KINDS, shift_images
 from data_scripts.task import sample_k_shot
 from workbook.calibration import expected_calibration_error
 from workbook.methods.torch import learning_curve
-from workbook.methods.torch.learning_curve import SHIFT, Bench, unit_length
+from workbook.methods.torch.learning_curve import SHIFT, Bench, contrast_normalised, unit_length
 from workbook.methods.torch.lora import add_lora
 from workbook.methods.torch.policies import POLICIES, apply_policy, gradual
 from workbook.methods.torch.priors import discriminative_groups, fit_head_first, l2_sp
@@ -126,30 +124,25 @@ class Scores(NamedTuple):
 class PolicyBench(Bench):
     """A `Bench` (task, pre-trained network, steps) that runs every arm of this module."""
 
+    candidates = CANDIDATES
+    search_draws = SEARCH_DRAWS
+
     def __post_init__(self) -> None:
         super().__post_init__()
         pictures, self.kinds = shift_images(self.task.inputs)
         self.shifted = as_images(pictures)
 
-    def _vectors(self, arm: str, images: torch.Tensor, centred: bool) -> np.ndarray:
-        if arm == "probe":
-            return unit_length(extract_features(self._extractor, images).numpy())
-        pixels = images.flatten(1).numpy()
-        return unit_length(pixels - pixels.mean(axis=1, keepdims=True)) if centred else pixels
+    def _probabilities(self, arm: str, train: np.ndarray, setting: Mapping) -> Callable[[torch.Tensor], np.ndarray]:
+        model = self._classifier(arm, train, setting)
 
-    def _classifier(self, arm: str, train: np.ndarray, setting: Mapping) -> Callable[[torch.Tensor], np.ndarray]:
-        copies, centred = setting["copies"], setting.get("centred", False)
-        first, *shifted = self._views(arm, copies)
-        inputs = np.concatenate([first[train], *(view[self._place[train]] for view in shifted)])
-        if centred:
-            inputs = unit_length(inputs - inputs.mean(axis=1, keepdims=True))
-        if arm == "pixels":
-            model = KNeighborsClassifier(1)
-        else:
-            # C multiplies the sum over rows: copies must not count as more evidence.
-            model = LogisticRegression(C=setting["C"] / (copies + 1), max_iter=1000)
-        model.fit(inputs, np.tile(self.task.labels[train], copies + 1))
-        return lambda images: model.predict_proba(self._vectors(arm, images, centred))
+        def probabilities(images: torch.Tensor) -> np.ndarray:
+            if arm == "probe":
+                rows = unit_length(extract_features(self._extractor, images).numpy())
+            else:
+                rows = images.flatten(1).numpy()
+            return model.predict_proba(contrast_normalised(rows) if setting.get("centred") else rows)
+
+        return probabilities
 
     def train(self, arm: str, rows: np.ndarray, setting: Mapping, seed: int) -> GlyphNet:
         """Return the network that a trained arm makes of the given rows of the task.
@@ -187,7 +180,7 @@ class PolicyBench(Bench):
     def _predictor(self, arm: str, k: int, draw: int, setting: Mapping) -> Callable[[torch.Tensor], np.ndarray]:
         rows = sample_k_shot(self.task, k, seed=draw)
         if arm in ("pixels", "probe"):
-            return self._classifier(arm, rows, setting)
+            return self._probabilities(arm, rows, setting)
         network = self.train(arm, rows, setting, draw)
 
         @torch.inference_mode()
@@ -227,12 +220,6 @@ class PolicyBench(Bench):
         which = {"test": self.task.test, "validation": self.task.validation}[rows]
         guesses = self._predictor(arm, k, draw, setting)(self.images[which]).argmax(1)
         return float((guesses == self.task.labels[which]).mean())
-
-    def search(self, arm: str, k: int, *, draws: Sequence[int] = SEARCH_DRAWS) -> int:
-        """Return the index of the arm's candidate with the best mean validation accuracy over the search draws."""
-        runs = [(arm, k, draw, setting, "validation") for setting in CANDIDATES[arm] for draw in draws]
-        scores = np.reshape(self.run_all(runs), (len(CANDIDATES[arm]), len(draws)))
-        return int(scores.mean(axis=1).argmax())
 
 
 def policy_table(

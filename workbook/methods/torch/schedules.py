@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from workbook.methods.torch.policies import train_mode
-from workbook.methods.torch.training import random_shift
+from workbook.methods.torch.training import next_rows, random_shift
 
 
 def constant(optimiser: Optimizer, steps: int) -> LRScheduler:
@@ -87,9 +87,7 @@ def range_test(
         rate = low * (high / low) ** (step / (steps - 1))
         for group in optimiser.param_groups:
             group["lr"] = rate
-        if len(order) < min(batch, len(images)):
-            order = torch.randperm(len(images), generator=generator)
-        rows, order = order[:batch], order[batch:]
+        rows, order = next_rows(order, len(images), batch, generator)
         loss = F.cross_entropy(network(random_shift(images[rows], shift, generator)), labels[rows])
         smoothed = smooth_losses([*losses, loss.item()])
         if not torch.isfinite(loss) or smoothed[-1] > 4 * min(smoothed):

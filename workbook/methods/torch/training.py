@@ -33,6 +33,20 @@ def random_shift(images: torch.Tensor, reach: int, generator: torch.Generator) -
     return padded.permute(0, 2, 3, 1)[picked, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
+def next_rows(order: torch.Tensor, n: int, batch: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the rows of the next batch and what is then left of the pass; a new pass begins when too few are left.
+
+    Args:
+        order: int64, the rows left of the current pass; empty at the start.
+        n: rows of the training set.
+        batch: rows a step; all of them when there are fewer.
+        generator: of the order of a new pass.
+    """
+    if len(order) < min(batch, n):
+        order = torch.randperm(n, generator=generator)
+    return order[:batch], order[batch:]
+
+
 def fit(
     network: nn.Module,
     images: torch.Tensor,
@@ -87,9 +101,7 @@ def fit(
     for step in range(steps):
         if before_step is not None:
             before_step(step)
-        if len(order) < min(batch, len(images)):
-            order = torch.randperm(len(images), generator=generator)
-        rows, order = order[:batch], order[batch:]
+        rows, order = next_rows(order, len(images), batch, generator)
         loss = criterion(network(random_shift(images[rows], shift, generator)), labels[rows])
         if penalty is not None:
             loss = loss + penalty(network)
