@@ -1,8 +1,12 @@
 """Fixtures that several folders of tests share."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
+
+# POT, and skada with it, would import TensorFlow into processes that hold PyTorch (see workbook.start_torch).
+os.environ["POT_BACKEND_DISABLE_TENSORFLOW"] = "1"
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Starts PyTorch for a notebook: seeds, threads, device."""
 
+import os
 import random
 
 import numpy as np
@@ -9,7 +10,11 @@ from workbook.threads import available_threads
 
 
 def start(seed: int) -> None:
-    """Seed Python, NumPy and PyTorch and give PyTorch its share of the cores."""
+    """Seed Python, NumPy and PyTorch and give PyTorch its share of the cores.
+
+    Also keeps POT (`import ot`), and skada with it, from importing TensorFlow: one kernel holds one framework.
+    """
+    os.environ["POT_BACKEND_DISABLE_TENSORFLOW"] = "1"
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
