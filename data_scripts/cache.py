@@ -93,13 +93,28 @@ def stored(path: Path, size: int) -> Iterator[Path]:
     # A fixed name, so that what a killed process left is overwritten by the next one.
     partial = path.with_name(f"{path.name}.part")
     try:
-        yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)  # before the free space is measured for the message
-        raise _storing_error(path, size, error) from error
+        with storing(path, size, also=partial):
+            yield partial
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def storing(path: Path, size: int, *, also: Path | None = None) -> Iterator[None]:
+    """Turn an error of the file system while ``path`` is stored into a `CacheError` that says what to do.
+
+    Args:
+        path: what is being stored.
+        size: bytes that it will take, for the message when the disk is full.
+        also: a file to delete then, before the free space is measured for the message.
+    """
+    try:
+        yield
+    except OSError as error:
+        if also is not None:
+            also.unlink(missing_ok=True)
+        raise _storing_error(path, size, error) from error
 
 
 def sha256_of(path: Path) -> str:

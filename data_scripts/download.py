@@ -1,92 +1,30 @@
-"""Public files: from the cache, else from a mirror folder, else by download; never used unless the hash matches.
+"""Public files: from the cache, else from a mirror folder, else by download; never used unless they are recognised.
 
 ``WORKBOOK_MIRROR`` names a folder that stands in for the download hosts. What is asked of the network is listed
-in ``registry.toml`` and nowhere else.
+in ``registry.toml`` and nowhere else. A download that breaks off goes on where it stopped, in the same run or a later
+one.
 """
 
+import json
 import logging
-import re
 import shutil
 import time
-import tomllib
-from dataclasses import dataclass, fields
-from functools import lru_cache
 from pathlib import Path
 
-from pooch import HTTPDownloader
+from data_scripts.archives import unpack
+from data_scripts.cache import cache_folder, folder_from_environment, locked, readable_size, stored, storing
+from data_scripts.errors import ArchiveError, DownloadError
+from data_scripts.registry import PublicFile, lookup
 
-from data_scripts.cache import cache_folder, folder_from_environment, locked, readable_size, sha256_of, stored
-from data_scripts.errors import DownloadError, RegistryError
-
-REGISTRY = Path(__file__).with_name("registry.toml")
 ATTEMPTS = 3
-"""Tries at one URL whose server answers badly. A server that does not answer at all is tried once."""
+"""Tries at one URL whose server answers badly or breaks off. A server that does not answer at all is tried once."""
 BACK_OFF = 0.5
 """Seconds before the second try; doubled before each further one."""
 TIMEOUT = (5, 20)
 """Seconds to wait for a connection, and for the next bytes of an open one."""
+CHUNK = 2**16
 
 _log = logging.getLogger("workbook.cache")
-
-
-@dataclass(frozen=True)
-class Packing:
-    """Bytes that a file may consist of: ``size`` in bytes and ``sha256`` in hexadecimal; ``note`` says why."""
-
-    sha256: str
-    size: int
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class PublicFile:
-    """One entry of the registry; ``registry.toml`` explains the fields."""
-
-    name: str
-    urls: tuple[str, ...]
-    size: int
-    sha256: str
-    licence: str
-    citation: str
-    purpose: str
-    other_packings: tuple[Packing, ...] = ()
-
-    def accepts(self, sha256: str) -> bool:
-        """Say whether a file with this hash is this file, in any of its packings."""
-        return sha256 == self.sha256 or any(sha256 == packing.sha256 for packing in self.other_packings)
-
-
-@lru_cache
-def read_registry(path: Path = REGISTRY) -> dict[str, PublicFile]:
-    """Return the public files by name.
-
-    Raises:
-        RegistryError: an entry lacks a field, has an unknown one, or a hash, size or URL that cannot be one.
-    """
-    try:
-        entries = tomllib.loads(path.read_text("utf-8")).get("files", {})
-    except tomllib.TOMLDecodeError as error:
-        raise RegistryError(f"{path} is not valid TOML: {error}") from error
-    return {name: _parse_entry(name, entry) for name, entry in entries.items()}
-
-
-def _parse_entry(name: str, entry: dict) -> PublicFile:
-    known = {field.name for field in fields(PublicFile)} - {"name"}
-    wrong = [f"unknown field {key!r}" for key in sorted(entry.keys() - known)]
-    wrong += [f"no {key!r}" for key in sorted(known - {"other_packings"} - entry.keys())]
-    packings = [entry, *entry.get("other_packings", [])]
-    for packing in packings:
-        if not re.fullmatch(r"[0-9a-f]{64}", str(packing.get("sha256", ""))):
-            wrong.append(f"sha256 {packing.get('sha256')!r}, expected 64 hexadecimal digits")
-        if not (isinstance(packing.get("size"), int) and packing["size"] > 0):
-            wrong.append(f"size {packing.get('size')!r}, expected a number of bytes")
-    wrong += [f"URL {url!r}" for url in entry.get("urls", []) if not re.match(r"https?://[^/]+/", url)]
-    if "/" in name or name.startswith("."):
-        wrong.append("the name is no plain file name")
-    if wrong:
-        raise RegistryError(f"registry.toml, {name!r}: {'; '.join(wrong)}")
-    others = tuple(Packing(**packing) for packing in entry.get("other_packings", []))
-    return PublicFile(name=name, **(entry | {"urls": tuple(entry["urls"]), "other_packings": others}))
 
 
 def mirror_folder() -> Path | None:
@@ -111,10 +49,20 @@ def fetch(name: str, *, progress: bool = False) -> Path:
         DownloadError: it could not be fetched, or the mirror folder holds something else under its name.
         CacheError: the cache folder cannot be written to, or the disk is full.
     """
-    registry = read_registry()
-    if name not in registry:
-        raise RegistryError(f"{name!r} is not in registry.toml, which lists: {', '.join(sorted(registry))}")
-    return bring(registry[name], progress=progress)
+    return bring(lookup(name), progress=progress)
+
+
+def fetch_folder(name: str, *, progress: bool = False) -> Path:
+    """Return a folder with the contents of a public archive, unpacked in the cache.
+
+    Args:
+        name: of an archive in ``registry.toml``.
+        progress: draw a bar while downloading.
+
+    Raises:
+        As `fetch`; ArchiveError: the entry is no archive.
+    """
+    return bring_folder(lookup(name), progress=progress)
 
 
 def bring(file: PublicFile, *, progress: bool = False) -> Path:
@@ -129,14 +77,50 @@ def bring(file: PublicFile, *, progress: bool = False) -> Path:
     return path
 
 
+def bring_folder(file: PublicFile, *, progress: bool = False) -> Path:
+    """Do what `fetch_folder` does, for an entry that need not be in the registry."""
+    if not file.is_archive:
+        raise ArchiveError(f"{file.name} is not an archive; use fetch({file.name!r}) for its path")
+    folder = cache_folder("unpacked") / f"{Path(file.name).stem}-{file.content_hash[:12]}"
+    if folder.is_dir():
+        return folder
+    with locked(folder):
+        if not folder.is_dir():  # another process may have made it while this one waited
+            source = _mirror_tree(file) or bring(file, progress=progress)
+            partial = folder.with_name(f"{folder.name}.part")
+            shutil.rmtree(partial, ignore_errors=True)
+            with storing(folder, file.content_size):
+                unpack(source, partial, most_bytes=file.content_size)
+                partial.rename(folder)
+    return folder
+
+
+def _mirror_tree(file: PublicFile) -> Path | None:
+    """Return the mirror's folder with an archive's contents, if it has one and they are right."""
+    mirror = mirror_folder()
+    tree = mirror / Path(file.name).stem if mirror else None
+    if tree is None or not tree.is_dir():
+        return None
+    if wrong := file.why_not(tree):
+        raise DownloadError(_not_the_file(file, tree, wrong))
+    return tree
+
+
+def _not_the_file(file: PublicFile, path: Path, wrong: str) -> str:
+    return (
+        f"{path} in the mirror folder is not {file.name}: {wrong}. "
+        "It was not used: replace it, or unset WORKBOOK_MIRROR"
+    )
+
+
 def _check_cached(file: PublicFile, path: Path) -> list[str]:
-    """Delete a cached file whose hash does not match; return what there is to tell about it."""
+    """Delete a cached file that is not what it should be; return what there is to tell about it."""
     if not path.exists():
         return []
-    got = sha256_of(path)
-    if file.accepts(got):
+    wrong = file.why_not(path, from_mirror=True)
+    if not wrong:
         return []
-    told = f"{path} was damaged and is deleted: {_mismatch(file, got, path)}"
+    told = f"{path} was damaged and is deleted: {wrong}"
     _log.warning(told)
     path.unlink()
     return [told]
@@ -156,12 +140,8 @@ def _copy_from_mirror(file: PublicFile, path: Path, tries: list[str]) -> bool:
     with incoming, stored(path, file.size) as partial:
         with partial.open("wb") as outgoing:
             shutil.copyfileobj(incoming, outgoing)
-        got = sha256_of(partial)
-        if not file.accepts(got):
-            raise DownloadError(
-                f"{source} in the mirror folder is not {file.name}: {_mismatch(file, got, partial)}. "
-                "It was not used: replace it, or unset WORKBOOK_MIRROR"
-            )
+        if wrong := file.why_not(partial, from_mirror=True):
+            raise DownloadError(_not_the_file(file, source, wrong))
     return True
 
 
@@ -174,18 +154,27 @@ class _TryFailed(Exception):
 
 
 def _download(file: PublicFile, path: Path, tries: list[str], progress: bool) -> None:
-    """Try URL after URL, each up to `ATTEMPTS` times; raise `DownloadError` when none gives the right bytes."""
+    """Try URL after URL, each up to `ATTEMPTS` times; raise `DownloadError` when none gives the right bytes.
+
+    What has arrived stays in ``<name>.partial`` until the file is whole or proves to be wrong.
+    """
+    partial = path.with_name(f"{path.name}.partial")
     for url in file.urls:
         for attempt in range(ATTEMPTS):
             if attempt:
                 time.sleep(BACK_OFF * 2 ** (attempt - 1))
+            resumed = partial.exists()
             try:
-                with stored(path, file.size) as partial:
+                with storing(path, file.size, also=partial):
                     _get(url, partial, progress)
-                    got = sha256_of(partial)
-                    if got != file.sha256:
-                        raise _TryFailed(_mismatch(file, got, partial))
-                return
+                    wrong = file.why_not(partial)
+                    if not wrong:
+                        partial.replace(path)
+                        _note(partial).unlink(missing_ok=True)
+                        return
+                _discard(partial)
+                # Two halves of two editions may not fit together; one whole answer is what counts.
+                raise _TryFailed(wrong, again=resumed)
             except _TryFailed as failed:
                 tries.append(f"{url}: {failed}")
                 if not failed.again:
@@ -193,43 +182,86 @@ def _download(file: PublicFile, path: Path, tries: list[str], progress: bool) ->
     raise DownloadError(_how_to_get(file, path.parent, tries))
 
 
-def _get(url: str, path: Path, progress: bool) -> None:
-    import requests  # slow to import, and needed only here
+def _note(partial: Path) -> Path:
+    """Return the file that says where a partial download came from."""
+    return partial.with_name(f"{partial.name}.json")
 
-    download = HTTPDownloader(
-        progressbar=progress,
-        chunk_size=2**16,
-        timeout=TIMEOUT,
-        # A server that compresses on the way would have requests unpack the .gz files.
-        headers={"Accept-Encoding": "identity"},
-    )
+
+def _discard(partial: Path) -> None:
+    partial.unlink(missing_ok=True)
+    _note(partial).unlink(missing_ok=True)
+
+
+def _resume_headers(url: str, partial: Path) -> dict[str, str]:
+    """Return the headers that ask for the rest of a partial download, only if the server's file is still the same."""
     try:
-        download(url, str(path), None)
+        note = json.loads(_note(partial).read_text())
+        have = partial.stat().st_size
+    except (OSError, ValueError):
+        note, have = {}, 0
+    if have and note.get("url") == url and note.get("edition"):
+        return {"Range": f"bytes={have}-", "If-Range": note["edition"]}
+    _discard(partial)
+    return {}
+
+
+def _get(url: str, partial: Path, progress: bool) -> None:
+    """Append to ``partial`` what it lacks of the file at ``url``."""
+    import requests  # slow to import, and needed only here
+    from rich.progress import Progress
+
+    # A server that compresses on the way would have requests unpack the .gz files.
+    headers = {"Accept-Encoding": "identity"} | _resume_headers(url, partial)
+    answered = False
+    try:
+        with requests.get(url, headers=headers, timeout=TIMEOUT, stream=True) as answer:
+            answered = True
+            if answer.status_code == 416:  # the partial file is as long as the server's, or longer
+                _discard(partial)
+                raise _TryFailed("the partial download did not fit; starting anew", again=True)
+            answer.raise_for_status()
+            going_on = answer.status_code == 206
+            if not going_on:
+                _discard(partial)
+            # A weak validator ("W/…") promises nothing about bytes, so nothing can be resumed on it.
+            edition = answer.headers.get("ETag", "")
+            edition = answer.headers.get("Last-Modified", "") if edition.startswith("W/") or not edition else edition
+            _note(partial).write_text(json.dumps({"url": url, "edition": edition}))
+            length = int(answer.headers.get("Content-Length", 0))
+            before = partial.stat().st_size if going_on else 0
+            with partial.open("ab") as file, Progress(disable=not progress, transient=True) as bar:
+                task = bar.add_task(partial.name.removesuffix(".partial"), total=before + length or None)
+                bar.update(task, completed=before)
+                for chunk in answer.iter_content(CHUNK):
+                    file.write(chunk)
+                    bar.advance(task, len(chunk))
+                got = file.tell() - before
+            if got < length:
+                raise _TryFailed(f"the connection broke off after {got:,} of {length:,} bytes", again=True)
     except requests.HTTPError as error:
         status = error.response.status_code
         reason = f"HTTP status {status} {error.response.reason}"
         raise _TryFailed(reason, again=status >= 500 or status == 429) from error
+    except requests.exceptions.ProxyError as error:
+        raise _TryFailed("the proxy refused or did not answer (HTTP_PROXY, HTTPS_PROXY)") from error
     except requests.ConnectTimeout as error:
         raise _TryFailed(f"no connection within {TIMEOUT[0]} s") from error
+    except requests.exceptions.ChunkedEncodingError as error:
+        raise _TryFailed("the connection broke off", again=True) from error
     except requests.ConnectionError as error:
-        raise _TryFailed("no connection") from error
+        raise _TryFailed("the connection broke off" if answered else "no connection", again=answered) from error
     except requests.RequestException as error:
         raise _TryFailed(f"the connection broke off ({type(error).__name__})", again=True) from error
-
-
-def _mismatch(file: PublicFile, got: str, path: Path) -> str:
-    sizes = f"{path.stat().st_size:,} bytes of {file.size:,}"
-    return f"expected SHA-256 {file.sha256}, got {got} ({sizes})"
 
 
 def _how_to_get(file: PublicFile, folder: Path, tries: list[str]) -> str:
     lines = [
         f"{file.name} could not be fetched ({readable_size(file.size)}, licence {file.licence}).",
         f"It is needed for: {file.purpose}.",
-        "Tried:",
+        "Tried:" if tries else "No host offers it for download by a program.",
         *(f"  - {told}" for told in tries),
-        "Connect to the network and run this again, or get the file by hand from",
-        *(f"  {url}" for url in file.urls),
+        "Connect to the network and run this again, or get the file by hand from" if file.urls else "Get it from",
+        *(f"  {place}" for place in (*file.urls, file.page) if place),
         f"and put it into the folder {folder}",
         "(or into a folder of your own that the environment variable WORKBOOK_MIRROR names).",
     ]

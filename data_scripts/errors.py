@@ -15,3 +15,7 @@ class DownloadError(DataError):
 
 class RegistryError(DataError):
     """``registry.toml`` is malformed, or does not list the file that was asked for."""
+
+
+class ArchiveError(DataError):
+    """An archive is damaged, or holds what must not be unpacked."""

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from data_scripts.download import PublicFile
+from data_scripts.registry import PublicFile
 from workbook import doctor
 from workbook.commands.doctor import doctor as command
 from workbook.doctor import Finding, examine
@@ -32,7 +32,7 @@ def only(findings):
 
 
 def public_file(name="a.bin", size=3, url="http://127.0.0.1:1/a.bin"):
-    return PublicFile(name, (url,), size, "0" * 64, "CC0", "nobody", "a test")
+    return PublicFile(name, (url,), size, "CC0", "nobody", "a test", hash="sha256:" + "0" * 64)
 
 
 def list_files(monkeypatch, *files):

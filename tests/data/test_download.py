@@ -2,6 +2,7 @@ import hashlib
 import socket
 import threading
 import time
+import zipfile
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,8 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from data_scripts import download
-from data_scripts.download import Packing, PublicFile, bring, fetch, read_registry
-from data_scripts.errors import CacheError, DownloadError, RegistryError
+from data_scripts.archives import content_hash
+from data_scripts.download import bring, bring_folder, fetch
+from data_scripts.errors import ArchiveError, CacheError, DownloadError, RegistryError
+from data_scripts.registry import Packing, PublicFile, read_registry
 
 CONTENT = b"forty-two bytes of data, whatever they are"
 CHANGED = b"Forty-two bytes of data, whatever they are"
@@ -21,6 +24,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("WORKBOOK_MIRROR", raising=False)
     monkeypatch.setattr(download, "BACK_OFF", 0.01)
+    monkeypatch.setattr(download, "CHUNK", 5)
     for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(proxy, raising=False)
     return tmp_path / "cache" / "downloads"
@@ -41,16 +45,27 @@ def unused_port():
 
 
 @contextmanager
-def serving(*answers):
-    """Serve the answers (status, body) in turn, the last one for ever; gives the URL and the requests seen."""
+def serving(*answers, edition=None, length=42):
+    """Serve the answers (status, body) in turn, the last one for ever; gives the URL and the headers asked with.
+
+    With an ``edition`` (an ETag) the server answers requests for the rest of a file as HTTP says; an answer may then
+    hold an edition of its own as its third part.
+    """
     seen = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            seen.append(self.path)
-            status, body = answers[min(len(seen), len(answers)) - 1]
+            seen.append(dict(self.headers))
+            status, body, *other_edition = answers[min(len(seen), len(answers)) - 1]
+            tag = other_edition[0] if other_edition else edition
+            start = 0
+            if tag and self.headers.get("If-Range") == tag:
+                start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+                status, body = 206, body[start:]
             self.send_response(status)
-            self.send_header("Content-Length", str(len(CONTENT)))
+            if tag:
+                self.send_header("ETag", tag)
+            self.send_header("Content-Length", str(length - start))
             self.end_headers()
             self.wfile.write(body)
 
@@ -73,10 +88,10 @@ def file_at(*urls):
         name="data.bin",
         urls=urls,
         size=len(CONTENT),
-        sha256=hashlib.sha256(CONTENT).hexdigest(),
         licence="CC0",
         citation="nobody",
         purpose="a test",
+        hash=f"sha256:{hashlib.sha256(CONTENT).hexdigest()}",
     )
 
 
@@ -107,6 +122,51 @@ def test_a_connection_that_breaks_off_is_tried_again():
     with serving((200, CONTENT[:10]), (200, CONTENT)) as (url, seen):
         assert bring(file_at(url)).read_bytes() == CONTENT
     assert len(seen) == 2
+
+
+def test_a_broken_download_goes_on_where_it_stopped():
+    with serving((200, CONTENT[:10]), (200, CONTENT), edition='"first"') as (url, seen):
+        assert bring(file_at(url)).read_bytes() == CONTENT
+    assert [asked.get("Range") for asked in seen] == [None, "bytes=10-"]
+
+
+def test_it_goes_on_in_a_later_run(cache, monkeypatch):
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    with serving((200, CONTENT[:10]), (200, CONTENT), edition='"first"') as (url, seen):
+        with pytest.raises(DownloadError, match="broke off"):
+            bring(file_at(url))
+        assert (cache / "data.bin.partial").stat().st_size == 10
+        assert bring(file_at(url)).read_bytes() == CONTENT
+    assert seen[1]["Range"] == "bytes=10-"
+    assert data_files(cache) == ["data.bin"]
+
+
+def test_it_starts_anew_when_the_file_at_the_host_has_changed():
+    with serving((200, CHANGED[:10], '"old"'), (200, CONTENT, '"new"')) as (url, seen):
+        assert bring(file_at(url)).read_bytes() == CONTENT
+    assert len(seen) == 2
+
+
+def test_without_an_edition_it_starts_anew():
+    with serving((200, CONTENT[:10]), (200, CONTENT)) as (url, seen):
+        assert bring(file_at(url)).read_bytes() == CONTENT
+    assert "Range" not in seen[1]
+
+
+def test_a_resumed_download_that_does_not_fit_together_is_fetched_whole():
+    with serving((200, CHANGED[:10]), (200, CONTENT), edition='"same"') as (url, seen):
+        assert bring(file_at(url)).read_bytes() == CONTENT
+    assert [asked.get("Range") for asked in seen] == [None, "bytes=10-", None]
+
+
+def test_another_host_is_not_asked_for_the_rest_of_the_first_ones_file(monkeypatch):
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    with (
+        serving((200, CHANGED[:10]), edition='"same"') as (first, _),
+        serving((200, CONTENT), edition='"same"') as (second, seen),
+    ):
+        assert bring(file_at(first, second)).read_bytes() == CONTENT
+    assert "Range" not in seen[0]
 
 
 def test_a_missing_page_is_asked_for_once_and_the_next_url_is_used():
@@ -204,7 +264,7 @@ def test_a_mirror_folder_that_does_not_exist_is_told(tmp_path, monkeypatch):
 
 
 def test_another_packing_may_come_from_the_mirror_but_not_from_a_host(mirror):
-    other = Packing(hashlib.sha256(CHANGED).hexdigest(), len(CHANGED), "re-zipped")
+    other = Packing(f"sha256:{hashlib.sha256(CHANGED).hexdigest()}", len(CHANGED), "re-zipped")
     with serving((200, CHANGED)) as (url, _):
         file = replace(file_at(url), other_packings=(other,))
         with pytest.raises(DownloadError):
@@ -237,6 +297,96 @@ def test_disk_full_while_downloading_is_told_and_leaves_nothing(cache, monkeypat
     assert data_files(cache) == []
 
 
+def test_a_proxy_that_refuses_is_named(monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port()}")
+    with pytest.raises(DownloadError, match=r"http://host\.invalid/data\.bin: the proxy refused or did not answer"):
+        bring(file_at("http://host.invalid/data.bin"))
+
+
+def test_a_file_that_only_a_person_can_get_is_said_to_be_one():
+    by_hand = replace(file_at(), page="https://example.org/ask-for-it")
+    with pytest.raises(DownloadError) as caught:
+        bring(by_hand)
+    for expected in ("No host offers it", "https://example.org/ask-for-it", "42 B", "put it into the folder"):
+        assert expected in str(caught.value)
+
+
+PICTURES = {"train/ants/1.jpg": b"an ant", "val/bees/2.jpg": b"a bee"}
+
+
+def zipped(path, files):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def archive_at(tmp_path, *urls):
+    packed = zipped(tmp_path / "as_published.zip", PICTURES)
+    size = sum(map(len, PICTURES.values()))
+    return replace(file_at(*urls), name="insects.zip", hash="", content_hash=content_hash(packed), content_size=size)
+
+
+def pictures_in(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.jpg")}
+
+
+def test_an_archive_packed_by_somebody_else_is_the_same_archive(mirror, tmp_path):
+    zipped(mirror / "insects.zip", {f"my_insects/{name}": content for name, content in reversed(PICTURES.items())})
+    assert pictures_in(bring_folder(archive_at(tmp_path, nowhere()))) == PICTURES
+
+
+def test_an_archive_with_one_changed_byte_is_refused(mirror, tmp_path):
+    zipped(mirror / "insects.zip", PICTURES | {"train/ants/1.jpg": b"An ant"})
+    with pytest.raises(
+        DownloadError, match=r"insects\.zip in the mirror folder is not insects\.zip: expected contents"
+    ):
+        bring_folder(archive_at(tmp_path, nowhere()))
+
+
+@pytest.fixture
+def insects(mirror):
+    for name, content in PICTURES.items():
+        (mirror / "insects" / name).parent.mkdir(parents=True)
+        (mirror / "insects" / name).write_bytes(content)
+    return mirror / "insects"
+
+
+def test_a_folder_in_the_mirror_does_for_the_archive(insects, tmp_path):
+    assert pictures_in(bring_folder(archive_at(tmp_path, nowhere()))) == PICTURES
+
+
+def test_a_folder_in_the_mirror_with_one_changed_byte_is_refused(insects, tmp_path):
+    (insects / "train/ants/1.jpg").write_bytes(b"An ant")
+    with pytest.raises(DownloadError, match="expected contents"):
+        bring_folder(archive_at(tmp_path, nowhere()))
+
+
+def test_an_archive_is_downloaded_and_unpacked_once(tmp_path):
+    archive = archive_at(tmp_path)
+    body = (tmp_path / "as_published.zip").read_bytes()
+    with serving((200, body), length=len(body)) as (url, seen):
+        archive = replace(archive, urls=(url,))
+        folder = bring_folder(archive)
+        assert bring_folder(archive) == folder
+    assert pictures_in(folder) == PICTURES
+    assert len(seen) == 1
+
+
+def test_a_page_in_place_of_an_archive_is_told(tmp_path):
+    page = b"<html>log in first</html>"
+    with (
+        serving((200, page), length=len(page)) as (url, _),
+        pytest.raises(DownloadError, match="expected a zip, a tar"),
+    ):
+        bring_folder(archive_at(tmp_path, url))
+
+
+def test_only_an_archive_has_a_folder():
+    with pytest.raises(ArchiveError, match="is not an archive"):
+        bring_folder(file_at(nowhere()))
+
+
 def test_an_unlisted_name_is_refused():
     with pytest.raises(RegistryError, match=r"'t10k.gz' is not in registry.toml, which lists: .*t10k-images"):
         fetch("t10k.gz")
@@ -245,11 +395,13 @@ def test_an_unlisted_name_is_refused():
 def test_the_registry_is_complete():
     for name, file in read_registry().items():
         assert name == file.name
-        assert file.urls
+        assert file.urls or file.page
         assert all((file.licence, file.citation, file.purpose))
 
 
-ENTRY = f'urls = ["https://host/x"]\nsize = 3\nsha256 = "{"0" * 64}"\nlicence = "a"\ncitation = "b"\npurpose = "c"\n'
+ENTRY = (
+    f'urls = ["https://host/x"]\nsize = 3\nhash = "sha256:{"0" * 64}"\nlicence = "a"\ncitation = "b"\npurpose = "c"\n'
+)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +409,12 @@ ENTRY = f'urls = ["https://host/x"]\nsize = 3\nsha256 = "{"0" * 64}"\nlicence = 
     [
         (ENTRY + 'license = "a"', "unknown field 'license'"),
         (ENTRY.replace('citation = "b"\n', ""), "no 'citation'"),
-        (ENTRY.replace("000", "xyz"), "expected 64 hexadecimal digits"),
+        (ENTRY.replace("000", "xyz"), "expected 'sha256:' or 'md5:' and hexadecimal digits"),
+        (ENTRY.replace("sha256:", "crc32:"), "expected 'sha256:' or 'md5:'"),
+        (ENTRY.replace("hash = ", "# "), "expected either 'hash'"),
+        (ENTRY + f'content_hash = "{"0" * 64}"', "expected either 'hash'"),
+        (ENTRY.replace("hash = ", "content_hash = "), "belong together"),
+        (ENTRY.replace('"https://host/x"', ""), "expected 'urls', or a 'page'"),
         (ENTRY.replace("size = 3", 'size = "3"'), "size '3', expected a number of bytes"),
         (ENTRY.replace("https:", "ftp:"), "URL 'ftp://host/x'"),
         (ENTRY + "citation", "not valid TOML"),
