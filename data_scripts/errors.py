@@ -19,3 +19,7 @@ class RegistryError(DataError):
 
 class ArchiveError(DataError):
     """An archive is damaged, or holds what must not be unpacked."""
+
+
+class ImageFolderError(DataError):
+    """A folder of pictures is not what a task needs, or a picture in it cannot be used."""
