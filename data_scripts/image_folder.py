@@ -61,12 +61,17 @@ class PhotoTask(Task):
         return "\n".join([*lines, *(f"note: {notice}" for notice in self.notices)])
 
 
-def decode(path: Path, size: int) -> np.ndarray:
+def decode(path: Path, size: int, *, crop: float = 1.0) -> np.ndarray:
     """Return the central square of a picture, ``(size, size, 3)`` uint8, as a person would see it.
 
     Turned as its EXIF entry says; the first frame of an animation; transparency over white; 16 bits brought to 8;
     palettes, grey and CMYK turned into red, green and blue. The square is cut before it is scaled (bicubic with
     antialiasing), so that a long thin picture costs no memory.
+
+    Args:
+        path: of the file.
+        size: side of the result, in pixels.
+        crop: side of the square as a share of the picture's shorter side.
 
     Raises:
         ImageFolderError: the file is no picture, is cut off, or has more than `MOST_PIXELS`; the message says which.
@@ -82,7 +87,7 @@ def decode(path: Path, size: int) -> np.ndarray:
                 picture.draft("RGB", (2 * size, 2 * size))  # lets a large JPEG be decoded small
                 picture = ImageOps.exif_transpose(picture)
                 picture = _as_rgb(picture)
-                side = min(picture.size)
+                side = crop * min(picture.size)
                 left, top = (picture.width - side) / 2, (picture.height - side) / 2
                 square = picture.resize(
                     (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
@@ -113,9 +118,9 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _pictures(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     """Return the files of a class folder that should be pictures, hidden ones left out, in order of their names."""
-    found = [path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in SUFFIXES]
+    found = [path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in suffixes]
     visible = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     return sorted(visible, key=lambda path: path.relative_to(folder).as_posix())
 
@@ -163,7 +168,13 @@ def _parts_of(folder: Path) -> dict[str, Path] | None:
 
 
 def read_image_folder(
-    folder: Path | str, *, size: int = 224, split_seed: int = 0, per_class: int | None = None
+    folder: Path | str,
+    *,
+    size: int = 224,
+    split_seed: int = 0,
+    per_class: int | None = None,
+    crop: float = 0.875,
+    suffixes: Sequence[str] = SUFFIXES,
 ) -> PhotoTask:
     """Read a folder of photographs, one folder a class, or such folders under train, (val,) test.
 
@@ -177,6 +188,8 @@ def read_image_folder(
         size: side of the decoded squares, in pixels.
         split_seed: of the rows that are split here.
         per_class: read at most so many pictures of a class (of each part), drawn at random.
+        crop: see `decode`; ImageNet's networks are tested on 224 of 256 pixels, which is the default.
+        suffixes: of the files that are pictures, in small letters.
 
     Raises:
         ImageFolderError: the folder is not there, or is no such folder: the message names what is missing. Pictures
@@ -193,7 +206,7 @@ def read_image_folder(
     paths, labels, part_of = [], [], []
     for part, classes in class_folders.items():
         for label, name in enumerate(class_names):
-            found = _pictures(classes[name]) if name in classes else []
+            found = _pictures(classes[name], suffixes) if name in classes else []
             if per_class is not None and len(found) > per_class:
                 generator = np.random.default_rng([split_seed, label])
                 found = [found[i] for i in np.sort(generator.permutation(len(found))[:per_class])]
@@ -206,12 +219,12 @@ def read_image_folder(
             f"{folder} holds {len(paths):,} pictures, {readable_size(needed)} when decoded, more than "
             f"{readable_size(MOST_BYTES)}: read fewer with per_class={max(4, int(len(paths) / len(class_names) / 4))}"
         )
-    return _assemble(folder, class_names, paths, np.array(labels, np.int64), np.array(part_of), size, split_seed)
+    return _assemble(folder, class_names, paths, np.array(labels, np.int64), np.array(part_of), size, split_seed, crop)
 
 
 def _class_names(folder: Path, class_folders: dict[str, dict[str, Path]]) -> tuple[str, ...]:
     train = class_folders.get("train") or class_folders.get("all") or {}
-    if not train and _pictures(folder):
+    if not train and _pictures(folder, SUFFIXES):
         raise ImageFolderError(f"{folder} holds pictures but no folders: put those of each class into one of its own")
     if len(train) < 2:
         only = f"only {next(iter(train))!r}" if train else "none"
@@ -226,10 +239,10 @@ def _class_names(folder: Path, class_folders: dict[str, dict[str, Path]]) -> tup
     return tuple(train)
 
 
-def _decode_all(paths: Sequence[Path], size: int) -> list[np.ndarray | str]:
+def _decode_all(paths: Sequence[Path], size: int, crop: float) -> list[np.ndarray | str]:
     def one(path: Path) -> np.ndarray | str:
         try:
-            return decode(path, size)
+            return decode(path, size, crop=crop)
         except ImageFolderError as error:
             return str(error)
 
@@ -245,8 +258,9 @@ def _assemble(
     part_of: np.ndarray,
     size: int,
     split_seed: int,
+    crop: float,
 ) -> PhotoTask:
-    decoded = _decode_all(paths, size)
+    decoded = _decode_all(paths, size, crop)
     names = [path.relative_to(folder).as_posix() for path in paths]
     notices = []
     failed = [(name, told) for name, told in zip(names, decoded, strict=True) if isinstance(told, str)]
