@@ -23,3 +23,7 @@ class ArchiveError(DataError):
 
 class ImageFolderError(DataError):
     """A folder of pictures is not what a task needs, or a picture in it cannot be used."""
+
+
+class BackboneError(DataError):
+    """No such pre-trained network, or not in this framework."""

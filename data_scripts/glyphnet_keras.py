@@ -85,3 +85,44 @@ def load_glyphnet(path: Path = WEIGHTS) -> keras.Model:
     model = keras.Model(backbone.input, head(backbone.output), name="glyphnet")
     _set_layer(head, tensors)
     return model
+
+
+def build_glyphnet(classes: int, widths: tuple[int, int, int] = WIDTHS) -> keras.Model:
+    """Build the untrained network: images ``(N, 32, 32, 1)`` in [0, 1] to logits ``(N, classes)``.
+
+    Args:
+        classes: of the head.
+        widths: channels of the three stages.
+    """
+    backbone = build_backbone(widths)
+    return keras.Model(backbone.input, layers.Dense(classes, name="head")(backbone.output), name="glyphnet")
+
+
+def get_tensors(model: keras.Model) -> dict[str, np.ndarray]:
+    """Return a GlyphNet's weights by PyTorch's names, in PyTorch's order of axes: `set_tensors` backwards."""
+    tensors = {}
+    for layer in model.layers:
+        name, values = layer.name.replace("-", "."), layer.get_weights()
+        if isinstance(layer, layers.Conv2D):
+            tensors[f"{name}.weight"] = values[0].transpose(3, 2, 0, 1)
+        elif isinstance(layer, layers.BatchNormalization):
+            parts = ("weight", "bias", "running_mean", "running_var")
+            tensors |= {f"{name}.{part}": value for part, value in zip(parts, values, strict=True)}
+        elif isinstance(layer, layers.Dense):
+            tensors |= {f"{name}.weight": values[0].T, f"{name}.bias": values[1]}
+    return tensors
+
+
+def set_tensors(model: keras.Model, tensors: dict[str, np.ndarray]) -> keras.Model:
+    """Give a GlyphNet of this module, changed in place, the weights of a PyTorch one of the same widths.
+
+    Args:
+        model: backbone, or backbone and head.
+        tensors: by PyTorch's names, as in a state dict.
+
+    Raises:
+        KeyError: a tensor is missing.
+    """
+    for layer in model.layers:
+        _set_layer(layer, tensors)
+    return model

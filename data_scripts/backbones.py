@@ -1,0 +1,75 @@
+"""Which pre-trained networks the public profile offers, by name, and in which framework.
+
+A backbone turns pictures into pooled features; its classifier head is left off. `data_scripts.backbones_torch` and
+`data_scripts.backbones_keras` load them. All but the ResNets for CIFAR were trained on ImageNet.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from data_scripts.errors import BackboneError
+
+FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras"}
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pre-trained network.
+
+    Attributes:
+        size: side of the pictures that it was trained on, in pixels.
+        torch: where PyTorch's version comes from: ``"registry"`` (a file of ``registry.toml``), or the name of
+            torchvision's weights (``"ResNet18_Weights.IMAGENET1K_V1"``); empty where there is none.
+        keras: ``"registry"``, or the name in ``keras.applications``; empty where there is none.
+        batch_norm: whether it has batch normalisation.
+    """
+
+    size: int
+    torch: str = ""
+    keras: str = ""
+    batch_norm: bool = True
+
+
+BACKBONES: Mapping[str, Backbone] = {
+    "squeezenet": Backbone(224, "registry", "registry", batch_norm=False),
+    "resnet18": Backbone(224, "ResNet18_Weights.IMAGENET1K_V1"),
+    "resnet50": Backbone(224, "ResNet50_Weights.IMAGENET1K_V2", "ResNet50"),
+    "vgg16": Backbone(224, "VGG16_Weights.IMAGENET1K_V1", "VGG16", batch_norm=False),
+    "mobilenet_v2": Backbone(224, "MobileNet_V2_Weights.IMAGENET1K_V2", "MobileNetV2"),
+    "mobilenet_v3_large": Backbone(224, "MobileNet_V3_Large_Weights.IMAGENET1K_V2", "MobileNetV3Large"),
+    "efficientnet_b0": Backbone(224, "EfficientNet_B0_Weights.IMAGENET1K_V1", "EfficientNetB0"),
+    "vit_b_16": Backbone(224, "ViT_B_16_Weights.IMAGENET1K_V1", batch_norm=False),
+    "cifar_resnet20": Backbone(32, "registry"),
+    "cifar_resnet32": Backbone(32, "registry"),
+    "cifar_resnet44": Backbone(32, "registry"),
+    "cifar_resnet56": Backbone(32, "registry"),
+}
+
+
+def find_backbone(name: str, framework: str) -> Backbone:
+    """Return a backbone that a framework has.
+
+    Args:
+        name: one of `BACKBONES`.
+        framework: ``"torch"`` or ``"keras"``.
+
+    Raises:
+        BackboneError: there is no such backbone, or only in the other framework; the message lists what there is.
+    """
+    offered = [other for other, backbone in BACKBONES.items() if getattr(backbone, framework)]
+    if name in offered:
+        return BACKBONES[name]
+    ours = FRAMEWORKS[framework]
+    if name in BACKBONES:
+        (theirs,) = (spelt for key, spelt in FRAMEWORKS.items() if key != framework)
+        raise BackboneError(f"backbone {name!r} is there for {theirs} only; {ours} has {', '.join(offered)}")
+    raise BackboneError(f"backbone {name!r} is unknown; {ours} has {', '.join(offered)}")
+
+
+def table() -> str:
+    """Return the backbones as a Markdown table: which framework has which, picture size, batch normalisation."""
+    lines = ["| backbone | pictures | PyTorch | Keras | batch norm |", "|---|---|---|---|---|"]
+    for name, one in BACKBONES.items():
+        marks = ["yes" if has else "–" for has in (one.torch, one.keras, one.batch_norm)]
+        lines.append(f"| `{name}` | {one.size} × {one.size} | {' | '.join(marks)} |")
+    return "\n".join(lines)
