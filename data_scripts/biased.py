@@ -77,6 +77,21 @@ def ink(images: np.ndarray) -> np.ndarray:
     return np.asarray(images, dtype=float).mean(axis=(1, 2))
 
 
+def ink_width(images: np.ndarray) -> np.ndarray:
+    """Return how wide the writing is, in pixels ``(N,)``: the standard deviation of the ink's horizontal position.
+
+    Raises:
+        ValueError: a picture of ``(N, H, W)`` has no ink.
+    """
+    profile = np.asarray(images, dtype=float).sum(axis=1)  # over the rows of each picture: (N, W)
+    total = profile.sum(axis=1)
+    if not (total > 0).all():
+        raise ValueError("a picture without ink has no width")
+    places = np.arange(profile.shape[1])
+    middle = profile @ places / total
+    return np.sqrt(np.maximum(0, profile @ places**2 / total - middle**2))
+
+
 def stroke_thickness(images: np.ndarray, *, threshold: float = 0.5) -> np.ndarray:
     """Return how thick the strokes are, in pixels ``(N,)``: four times the mean distance of ink to the background.
 
