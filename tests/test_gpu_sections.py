@@ -13,7 +13,10 @@ TOKEN = {
     "05_feature_extraction": {"draws": 1, "ks": [1], "steps": 2, "epochs": 1},
     "04_fine_tuning_pytorch": {"draws": 1, "steps": 2, "epochs": 1},
     "01_concepts": {"draws": 1, "ks": [1], "steps": 2},
+    "06b_weights_in_practice": {"draws": 2, "net_draws": 2, "steps": 2},
     "02d_distances_and_label_shift": {"repetitions": 4},
+    "07b_deep_alignment": {"draws": 1, "steps": 4},
+    "08_distillation": {"draws": 1, "steps": 2, "teacher_steps": 20},
 }
 
 
