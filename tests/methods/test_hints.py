@@ -165,13 +165,13 @@ def test_relations_are_blind_to_motions_and_scale_and_need_no_regressor(loss):
 
 
 @pytest.mark.parametrize("loss", [distance_loss, angle_loss])
-def test_rows_that_coincide_give_finite_gradients_and_the_teacher_none(loss):
+def test_rows_that_coincide_give_small_gradients_and_the_teacher_none(loss):
     student = draw(4, 3)
     student[1] = student[0]
     student.requires_grad_()
     teacher = draw(4, 3, seed=1).requires_grad_()
     loss(student, teacher).backward()
-    assert torch.isfinite(student.grad).all()
+    assert student.grad.abs().max() < 10  # and not the 1e12 of a direction divided by a length of almost 0
     assert teacher.grad is None
 
 

@@ -135,10 +135,12 @@ def distance_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
 def angles(rows: torch.Tensor) -> torch.Tensor:
     """Return cos ∠(h_i h_j h_k), the angle at h_j, for all triples of different rows ``(N, d)``: ``(N(N−1)(N−2),)``.
 
-    Unchanged when all rows are moved, rotated or scaled together.
+    Unchanged when all rows are moved, rotated or scaled together. An angle with a side below 1e-6 has the cosine 0 and
+    passes no gradient on along that side: the direction of a side of length 0 has none.
     """
     n = len(rows)
-    towards = F.normalize(rows[None] - rows[:, None], dim=2)  # [j, i]: from h_j to h_i
+    sides = rows[None] - rows[:, None]  # [j, i]: from h_j to h_i
+    towards = F.normalize(sides, dim=2) * (sides.detach().square().sum(dim=2, keepdim=True) > 1e-12)
     cosines = towards @ towards.transpose(1, 2)  # [j, i, k]
     j, i, k = torch.meshgrid(*[torch.arange(n, device=rows.device)] * 3, indexing="ij")
     return cosines[(i != j) & (j != k) & (i != k)]
