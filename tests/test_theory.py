@@ -27,17 +27,25 @@ TAUGHT = {
     "linearised fine-tuning, and the zero head": ("02b.linearised", "02b.zero-head"),
     "LoRA: rank and first gradient": ("04c.lora-rank", "04c.lora-first-gradient"),
     "H-score, LogME, LEEP": ("05b.scores-rank",),
+    "importance weighting: E_S[wℓ] = E_T[ℓ], its variance": (
+        "06.importance-identity",
+        "06.importance-variance",
+        "06.gaussian-shift",
+        "06.infinite-variance",
+    ),
+    "MMD: unbiased estimate, null bias of the V-statistic": ("07.mmd-unbiased", "07.mmd-null-bias"),
+    "CORAL: A = C_S^(−1/2) C_T^(1/2)": ("07.coral-covariance",),
+    "Gaussian optimal transport": ("07.gaussian-ot",),
+    "gradient reversal and its schedule": ("07b.gradient-reversal", "07b.reversal-schedule"),
+    "distillation: (p_s − p_t)/T, its limit, the factor T²": (
+        "08.soft-gradient",
+        "08.high-temperature-limit",
+        "08.t-squared",
+    ),
 }
 """Topic → the claims that check it; a claim's id begins with the name of its lesson."""
 
-WAITING = {
-    "importance weighting: E_S[wℓ] = E_T[ℓ], its variance": "06",
-    "MMD: unbiased estimate, null bias of the V-statistic": "07",
-    "CORAL: A = C_S^(−1/2) C_T^(1/2)": "07",
-    "Gaussian optimal transport": "07",
-    "gradient reversal and its schedule": "07",
-    "distillation: (p_s − p_t)/T, its limit, the factor T²": "08",
-}
+WAITING: dict[str, str] = {}
 """Topic → the chapter that will derive and check it."""
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from data_scripts.glyphnet_torch import GlyphNet
 from workbook.methods.torch.export import (
     export_onnx,
+    median_latencies,
     median_latency,
     multiply_adds,
     open_session,
@@ -179,12 +180,20 @@ def test_multiply_adds_are_those_of_one_image():
 
 
 def test_latency_ignores_the_first_calls_and_one_slow_one(monkeypatch):
-    clock = iter([0.0, 1.0, 1.0, 3.0, 3.0, 6.0, 6.0, 10.0, 10.0, 1000.0])
-    monkeypatch.setattr("workbook.methods.torch.export.time.perf_counter", lambda: next(clock))
-    calls = []
-    latency = median_latency(lambda: calls.append(1), repeats=5, warm_up=3)
-    assert latency == (3.0, 2.0, 4.0)
-    assert len(calls) == 8
+    now, durations = [0.0], iter([900, 900, 1, 2, 3, 4, 1000])
+
+    def call():
+        now[0] += next(durations)
+
+    monkeypatch.setattr("workbook.methods.torch.export.time.perf_counter", lambda: now[0])
+    assert median_latency(call, repeats=5, warm_up=2) == (3, 2, 4)
+
+
+def test_several_calls_take_turns():
+    said = []
+    found = median_latencies({"a": lambda: said.append("a"), "b": lambda: said.append("b")}, repeats=5, warm_up=1)
+    assert "".join(said) == "ab" * 6
+    assert list(found) == ["a", "b"]
 
 
 def test_quartiles_need_five_calls():

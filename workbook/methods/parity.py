@@ -1,4 +1,4 @@
-"""Hands work to Keras in a process of its own: PyTorch and TensorFlow do not share a kernel."""
+"""Hands work to the other framework in a process of its own: PyTorch and TensorFlow do not share a kernel."""
 
 import json
 import subprocess
@@ -12,6 +12,7 @@ import numpy as np
 from workbook.paths import ROOT
 
 MODULE = "workbook.methods.keras.parity_run"
+TORCH_MODULE = "workbook.methods.torch.parity_run"
 
 
 def run_keras(
@@ -31,17 +32,38 @@ def run_keras(
         RuntimeError: the process failed; the message ends with the last lines of its stderr.
         TimeoutError: it took too long.
     """
+    return _run("Keras", MODULE, jobs, arrays, timeout)
+
+
+def run_torch(
+    jobs: Mapping[str, Mapping], arrays: Mapping[str, np.ndarray], *, timeout: float = 600
+) -> dict[str, dict[str, np.ndarray]]:
+    """Run jobs of `workbook.methods.torch.parity_run` and return ``{job: {result: array}}``: `run_keras`, turned round.
+
+    Args:
+        jobs: each ``{"kind": "distil", …}``; the rest are settings and names of arrays.
+        arrays: what the jobs name.
+        timeout: seconds to wait.
+
+    Raises:
+        RuntimeError: the process failed; the message ends with the last lines of its stderr.
+        TimeoutError: it took too long.
+    """
+    return _run("PyTorch", TORCH_MODULE, jobs, arrays, timeout)
+
+
+def _run(framework: str, module: str, jobs: Mapping, arrays: Mapping, timeout: float) -> dict[str, dict]:
     with tempfile.TemporaryDirectory() as folder:
         read, write = Path(folder) / "jobs.npz", Path(folder) / "results.npz"
         np.savez(read, jobs=json.dumps(jobs), **arrays)
-        command = [sys.executable, "-m", MODULE, str(read), str(write)]
+        command = [sys.executable, "-m", module, str(read), str(write)]
         try:
             ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
         except subprocess.TimeoutExpired as error:
-            raise TimeoutError(f"the Keras process took more than {timeout:g} s: give it fewer steps") from error
+            raise TimeoutError(f"the {framework} process took more than {timeout:g} s: give it fewer steps") from error
         if ended.returncode != 0 or not write.exists():
             tail = "\n".join(ended.stderr.strip().splitlines()[-8:]) or "(it said nothing)"
-            raise RuntimeError(f"the Keras process ended with status {ended.returncode}; its last words:\n{tail}")
+            raise RuntimeError(f"the {framework} process ended with status {ended.returncode}; its last words:\n{tail}")
         with np.load(write) as stored:
             results: dict[str, dict[str, np.ndarray]] = {name: {} for name in jobs}
             for key in stored.files:

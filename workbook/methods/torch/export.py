@@ -3,7 +3,7 @@
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -209,14 +209,31 @@ def median_latency(call: Callable[[], object], *, repeats: int = 50, warm_up: in
     Raises:
         ValueError: fewer than five repeats.
     """
+    return median_latencies({"call": call}, repeats=repeats, warm_up=warm_up)["call"]
+
+
+def median_latencies(
+    calls: Mapping[str, Callable[[], object]], *, repeats: int = 50, warm_up: int = 10
+) -> dict[str, Latency]:
+    """Return `median_latency` of several calls that take turns: what slows the machine for a while slows them all.
+
+    Args:
+        calls: by name.
+        repeats: timed calls of each, at least 5.
+        warm_up: calls of each before the clock runs.
+
+    Raises:
+        ValueError: fewer than five repeats.
+    """
     if repeats < 5:
         raise ValueError(f"repeats={repeats}: quartiles need at least 5 timed calls")
-    for _ in range(warm_up):
-        call()
-    times = []
-    for _ in range(repeats):
-        begun = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begun)
-    low, median, high = np.quantile(times, (0.25, 0.5, 0.75))
-    return Latency(float(median), float(low), float(high))
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(warm_up + repeats):
+        for name, call in calls.items():
+            begun = time.perf_counter()
+            call()
+            ended = time.perf_counter()
+            if turn >= warm_up:
+                times[name].append(ended - begun)
+    quartiles = {name: np.quantile(values, (0.25, 0.5, 0.75)) for name, values in times.items()}
+    return {name: Latency(float(median), float(low), float(high)) for name, (low, median, high) in quartiles.items()}
