@@ -193,7 +193,7 @@ def in_turns(contenders):
     rows = {name: {} for name in contenders}
     for batch in (1, 64):
         x = images[:batch].contiguous()
-        calls = {name: lambda answer=answer: answer(x) for name, answer in contenders.items()}
+        calls = {name: lambda answer=answer, x=x: answer(x) for name, answer in contenders.items()}
         for name, latency in median_latencies(calls, repeats=repeats).items():
             for what, seconds in zip(("median", "lower quartile", "upper"), latency):
                 rows[name][f"{batch}: {what}"] = [1e3 * seconds]
