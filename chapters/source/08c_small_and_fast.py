@@ -18,7 +18,7 @@
 # By the end of this lesson you can
 #
 # - count what a network costs in four currencies: parameters, multiply-adds, bytes on disk, time a call;
-# - time a call so that somebody else would get the same number;
+# - time a call, and say enough about it that somebody else can compare;
 # - export a network to a file that runs without PyTorch, for any batch size, and count *all* of its bytes;
 # - derive what quantisation to eight bits does to a number, and check on held-out rows what it did to the answers.
 #
@@ -48,7 +48,7 @@ if profile != "quick":
 # ## A teacher, three students
 #
 # The task is handwriting, scikit-learn's handwritten digits. The teacher (教师模型) is GlyphNet, pre-trained on letters and fine-tuned on all training rows. A student (学生模型) is the same architecture with fewer channels and random weights; knowledge distillation (知识蒸馏) trains it on the teacher's softened answers ($T = 4$, a tenth of the weight on the labels).
-# These settings were not searched here, and need not be: nothing below compares ways of training. Three students, from three seeds, because what rounding does to the answers is partly luck.
+# These settings were not searched: nothing below compares ways of training. Three students, from three seeds, because what rounding does to the answers is partly luck.
 
 # %%
 import torch
@@ -65,7 +65,7 @@ lesson = {"temperature": 4, "alpha": 0.9, "steps": student_steps, "batch": 32}
 students = [distil(small_student(draw), teacher, *train, seed=draw, **lesson) for draw in range(draws)]
 
 # %% [markdown]
-# The first two currencies can be counted without running anything. A convolution of $C_{in}$ to $C_{out}$ channels with a $k \times k$ kernel makes $H \times W$ outputs a channel, and each of these is a sum of $C_{in} k^2$ products. So it costs $C_{in} C_{out} k^2 H W$ **multiply-adds** (乘加运算), and a linear layer one for each of its weights.
+# The first two currencies follow from the layers' shapes alone. A convolution of $C_{in}$ to $C_{out}$ channels with a $k \times k$ kernel makes $H \times W$ outputs a channel, and each of these is a sum of $C_{in} k^2$ products. So it costs $C_{in} C_{out} k^2 H W$ **multiply-adds** (乘加运算), and a linear layer one for each of its weights.
 # The formula has the weights, $C_{in} C_{out} k^2$, times the places at which they are used. We add it up with hooks, small functions that PyTorch calls with every layer's output:
 
 # %%
@@ -112,7 +112,7 @@ claim(
 )
 
 # %% [markdown]
-# (`multiply_adds` is the kept version in `workbook/methods/torch/export.py`, with everything else that this lesson writes out; it asks PyTorch's counter.) Both shrink by more than ten, by different factors: a wide layer late in the network has many weights and few places.
+# (`multiply_adds` is the kept version in `workbook/methods/torch/export.py`, with everything else that this lesson writes out; it asks PyTorch's counter.) Both shrink by more than ten, by different factors: the late layers were narrowed most, and a late layer has many weights and few places.
 #
 # ## Time
 #
@@ -145,10 +145,10 @@ axis.set(ylim=0, xlabel="call", ylabel="milliseconds", title="The same call, aga
 _ = axis.legend()
 
 # %% [markdown]
-# *Forty points. The first call lies far above the median line. Most of the others lie along it; the stragglers are above it.*
+# *Forty points. The first call lies far above the median line. The half below the line lies close to it; the half above spreads out much further.*
 #
-# The first call chooses kernels and allocates memory; nobody who serves a second image pays for it again. **Timing the first call** is the first mistake, and the remedy is a few calls before the clock runs, the warm-up. The stragglers have the machine's other business in them. It can only ever *add* time, so the distribution has a tail on one side, and a mean follows the tail. To see how far, we let
-# something else take the machine for a fifth of a second once in fifty calls:
+# The first call chooses kernels and allocates memory; nobody who serves a second image pays for it again. **Timing the first call** is the first mistake, and the remedy is a few calls before the clock runs, the warm-up. The stragglers have the machine's other business in them. It can only ever *add* time, so the distribution has a tail on one side, and a mean follows the tail. To see how far, we make
+# one call in fifty wait for a fifth of a second, as if something else had taken the machine:
 
 # %%
 calls = iter(range(10**6))
@@ -171,7 +171,7 @@ claim(
 )
 
 # %% [markdown]
-# **Reporting the mean** is the second mistake (an average is the right thing for a bill; for what one call takes, use the median and the quartiles, between which half of the calls lie). The third is **leaving the gradient on**. In evaluation mode PyTorch still records every operation for a backward pass that will not come, and keeps the activations for it; `torch.inference_mode()` stops that.
+# **Reporting the mean** is the second mistake (right for a bill; for what one call takes, use the median and the quartiles, between which half of the calls lie). The third is **leaving the gradient on**. In evaluation mode PyTorch still records every operation on a trainable weight for a backward pass that will not come, and keeps the activations for it; `torch.inference_mode()` stops that.
 # `median_latencies` makes some calls of each contender first, then lets them take turns, so that whatever slows the machine for a while slows them all, and returns medians and quartiles.
 
 # %%
@@ -205,12 +205,12 @@ contenders |= {n: torch.inference_mode()(m.forward) for n, m in (("student", stu
 record_table("08c.torch-latency", in_turns(contenders), corner="PyTorch, one thread", unit="ms")
 
 # %% [markdown]
-# Read the columns of single images first. The student's share of the teacher's time is far larger than its share of the arithmetic. A call in PyTorch goes through Python and a dispatcher once for every layer, and student and teacher have *the same number of layers*. For 64 images the same overhead is spread over more arithmetic, and the shares come closer. Distillation
-# removed multiply-adds; on one image most of the time was something else. The remedy for that is to leave Python behind.
+# Columns that begin with 1 are single images, those with 64 are batches. Read the single images first. The student's share of the teacher's time is far larger than its share of the arithmetic. A call in PyTorch goes through Python and a dispatcher once for every layer, and student and teacher have *the same number of layers*. For 64 images the same overhead is spread over more arithmetic, and the shares come closer. Distillation
+# removed multiply-adds; on one image most of the student's time was something else. One remedy is to leave Python behind.
 #
 # ## A file that runs without PyTorch
 #
-# ONNX is an open format for the graph of a network: operations, weights, names. Runtimes for servers, phones and browsers read it. Here is an export as the documentation's first example has it. It runs, and three things are wrong with it.
+# ONNX is an open format for the graph of a network: operations, weights, names. Runtimes for servers, phones and browsers read it. Here is an export with the exporter's defaults. It runs, and three things are wrong with it.
 
 # %%
 import tempfile
@@ -223,7 +223,7 @@ kilobytes = {path.name: {"kB": [path.stat().st_size / 1e3]} for path in sorted(f
 record_table("08c.naive-files", kilobytes, corner="files of one export", digits=1)
 
 # %% [markdown]
-# One export, **two files**. The exporter keeps weights as *external data*, beside the graph. Whoever weighs `naive.onnx` finds a wonderfully small model, and whoever ships it alone ships no weights. Second, the graph remembers the batch of the example:
+# One export, **two files**. The exporter keeps weights as *external data*, beside the graph. Whoever weighs `naive.onnx` alone finds a flatteringly small model, and whoever ships it alone ships no weights. Second, the graph remembers the batch of the example:
 
 # %%
 import onnxruntime
@@ -290,7 +290,7 @@ claim(
 )
 
 # %% [markdown]
-# 'It exports' is not yet 'it computes the same'; the first of these claims is the one to make of every export, on real inputs.
+# Make the first of these claims of every export, on real inputs.
 #
 # ### Where did batch normalisation go?
 #
@@ -324,7 +324,7 @@ claim(
 # **Quantisation** (量化) stores a number $x$ as an integer $q$ of eight bits. *Affine* quantisation (仿射量化) picks an interval $[a, b]$ that contains 0, a scale $s = (b - a)/255$ and a zero point $z = \mathrm{round}(-a/s)$, and sets
 # $$q = \mathrm{clip}_{0 \ldots 255}\big(\mathrm{round}(x/s) + z\big), \qquad \hat x = s\,(q - z).$$
 # Write $x/s = n + r$ with an integer $n$ and $|r| \le \tfrac12$. Where nothing is clipped, $q - z = n$, so $|\hat x - x| = s\,|r| \le s/2$. Where something is clipped inside $[a, b]$, that is because $z$ was rounded, by at most a half, and the bound still holds. Outside $[a, b]$ there is no bound: $\hat x$ stays at the end of the range. And $x = 0$ becomes $q = z$, hence $\hat x = 0$ exactly, which matters, because zeros
-# are everywhere: padding, and all that a ReLU cuts off. In six lines, beside ONNX Runtime's own operators:
+# are everywhere: padding, and all that a ReLU cuts off. In five lines, beside ONNX Runtime's own operators:
 
 
 # %%
@@ -356,7 +356,7 @@ claim(
 claim("08c.clipping", "a number far outside the range is off by more than a hundred scales", bool(error[-1] > 100 * s))
 
 # %% [markdown]
-# A convolution of quantised numbers, with zero point 0 for the weights, is $\sum w x \approx s_w s_x \sum q_w (q_x - z_x)$: products of small integers, added up in 32 bits, and one multiplication by $s_w s_x$ at the end. That is what processors do fast. It also says which scales are allowed: $s_w$ may differ from one *output* channel to the next, as it stands before that channel's sum; one scale for each input channel would
+# A convolution of quantised numbers, with zero point 0 for the weights, is $\sum w x \approx s_w s_x \sum q_w (q_x - z_x)$: products of small integers, added up in 32 bits, and one multiplication by $s_w s_x$ at the end. (A bias joins the sum before that, so it stays 32 bits wide: not *every* number of the network goes into eight.) That is what processors do fast. It also says which scales are allowed: $s_w$ may differ from one *output* channel to the next, as it stands before that channel's sum; one scale for each input channel would
 # stand inside the sum. After folding, every channel has been multiplied by its own $g$, so they differ in size, and one common scale is set by the largest:
 
 
@@ -384,7 +384,7 @@ claim(
 
 # %% [markdown]
 # The weights are known. The *activations*' ranges are not: they depend on the images. **Static** quantisation finds them beforehand, by passing *calibration* images (量化校准; only the word is shared with calibrated probabilities) through the network and keeping the smallest and the largest value of each tensor. These images are our training rows: like what will come, and not test rows.
-# The result is written in the QDQ form, the float graph with pairs of the two operators above around every tensor that becomes eight bits wide; the runtime melts them into integer kernels. `quantise` does both.
+# The result is written in the QDQ form, the float graph with pairs of the two operators above around every tensor that becomes eight bits wide; the runtime fuses them into integer kernels where it can. `quantise` does both.
 
 # %%
 int8 = {}
@@ -411,8 +411,8 @@ claim(
 )
 
 # %% [markdown]
-# Agreement needs no labels, so it can be measured on whatever the model meets. But notice what it hides: the logits *did* change, far beyond rounding of floats. Most answers survive because most answers are not close calls. Let $e$ be a row's largest change of a logit, and its *margin* the best logit minus the second best. The best falls by at most $e$, any other rises by at most $e$: **no row whose margin
-# exceeds $2e$ can change its class.**
+# Agreement needs no labels, so it can be measured on whatever the model meets. But the logits *did* change, far beyond rounding of floats; most answers survive because most are not close calls. Let $e$ be a row's largest change of a logit, and its *margin* the best logit minus the second best. The best falls by at most $e$, any other rises by at most $e$: **no row whose margin
+# exceeds $2e$ can change its class.** (As $e$ needs both models, this explains changes and cannot predict them.) The last column below must therefore be zero, and the claim only checks our reasoning; what had to be measured is how few rows are close calls.
 
 # %%
 rows = {}
@@ -435,7 +435,7 @@ claim(
 # %% [markdown]
 # ### The mistake: calibrating on other inputs than the model's
 #
-# Our network takes grey values between 0 and 1. Suppose the script that calibrates reads raw bytes, 0 to 255, and forgets to divide; or it forgets nothing, but was given very faint scans, a tenth as bright. *Before you run it: the first range is far too wide, the second far too narrow. Which does more harm?*
+# Our network takes grey values between 0 and 1. Suppose the script that calibrates reads raw bytes, 0 to 255, and forgets to divide; or it was given very faint scans, a tenth as bright. *Before you run it: the first range is far too wide, the second far too narrow. Which does more harm?*
 
 # %%
 right = task.labels[task.test]
@@ -462,11 +462,11 @@ claim(
 )
 
 # %% [markdown]
-# Neither is an error to any tool: both files load, run and have the right size. Too wide, and all real values share one or two of the 256 integers; too narrow, and nearly everything is clipped. What is left is hardly better than chance, in both.
+# Neither is an error to any tool: both files load, run and have the right size. Too wide, and the real values share very few of the 256 integers; too narrow, and nearly everything is clipped. What is left is hardly better than chance, in both.
 #
 # ## What it bought
 #
-# Now all four currencies, and the opponent that a distilled student has to beat: the *teacher*, in the same runtime, in eight bits. That costs no training at all.
+# Now all four currencies, and the opponent that a distilled student has to beat: the *teacher*, in the same runtime, in eight bits. That costs no training at all. A file is counted with everything in it; the runtime that reads it comes on top. ONNX Runtime's usual package takes tens of megabytes, PyTorch's many times that, and each is paid once for all models.
 
 # %%
 from safetensors.torch import save_file
@@ -503,13 +503,14 @@ axis.set(xticks=[0.03, 0.1, 0.3, 1], xticklabels=["1/33", "1/10", "1/3", "1"])
 _ = axis.legend(bbox_to_anchor=(1.0, 1.0))
 
 # %% [markdown]
-# *Five rows of points on a logarithmic axis from a thirtieth to one. Parameters and multiply-adds: the student lies near or below a tenth, with or without int8. File: the teacher in int8 lies between a fifth and a third, the student near a tenth, the student in int8 well below. Time for one image and for 64: both students lie between a tenth and a half.*
+# *Five rows of points on a logarithmic axis from a thirtieth to one. Parameters and multiply-adds: the student lies below a tenth, with or without int8. File: the teacher in int8 lies between a fifth and a third, the student below a tenth, the student in int8 near a thirtieth. Time for one image and for 64: both students lie left of the teacher, and right of their multiply-adds.*
 #
 # Read it against the opening question.
 #
-# - **The file** did not shrink as the parameters did. The graph itself (names, shapes, operations) takes the same few kilobytes whatever the widths, and in int8 more, for scales and zero points. In a large model nobody notices; in the student it is a good part of the file.
-# - **Int8** took nearly three quarters off the teacher's file, with hardly a changed answer and no training. It is the first thing to try, and distillation has to be worth more than that. Here it is: another factor, *and* it multiplies with int8.
-# - **Time** for one image fell less than the arithmetic. When we ran this, the student's int8 file did *not* answer faster than its fp32 file, at either batch size, although the processor has instructions for it. Layers this narrow cannot fill them, and values are converted on the way in and out. Wide layers on other hardware tell another story. So measure on the machine that will serve.
+# - **The file** in fp32 shrank nearly as the parameters did. (It is even a little smaller than the weights alone: batch normalisation is folded away.) In int8 it did not: about half of the student's file is something other than eight-bit weights. Names, shapes and operations take the same kilobytes whatever the widths, and around every eight-bit tensor stand further operators. In a large model nobody notices.
+# - **Int8** took nearly three quarters off the teacher's file, with hardly a changed answer and no training. It is the first thing to try, and distillation has to be worth more than that. Here it is, and the two combine, to less than their product: int8 took only about half off the student's file.
+# - **Time** fell less than the arithmetic, for one image and for 64. Whether int8 makes the *student* faster we cannot say: in some of our runs its int8 file was the faster one, in others the slower one. Integer instructions pay in wide layers; narrow ones hardly fill them, and values are converted on the way in and out. Before you believe a difference in your table, look at the quartiles, and at the three PyTorch rows that stand in both tables: what differs between them is the machine's
+# other business, not the network. So measure on the machine that will serve, while it does nothing else.
 
 # %%
 bytes_of = {name: size_on_disk(paths[name]) for name in shown}
@@ -551,12 +552,12 @@ claim(
 # %% [markdown]
 # The bits were nearly free; the channels cost a little, on an easy task, and lesson 08 asks how much of that better teaching wins back. Which of the two to spend is a question about your device. If the teacher's int8 file fits and is fast enough, ship that.
 #
-# (Bits are free as long as answers are not close calls. An earlier version of this lesson distilled the same students on photo_digits, digits over photographs. After a hundred steps they were far less sure of themselves, and int8 changed two to three times as many of their answers as here; after half as many steps more, it no longer did.)
+# (Bits are nearly free as long as few answers are close calls. A student that is less sure of itself, on a harder task or after shorter training, has smaller margins, and the same rounding can change more of its answers. So measure the agreement again for every student.)
 #
 # ## What to take away
 #
 # - Parameters, multiply-adds, bytes and time are four currencies with four exchange rates. Report the one that your device is short of.
-# - A latency is a median with quartiles, after a warm-up, at a stated batch size, thread count and runtime.
+# - A latency is a median with quartiles, after a warm-up, on a quiet machine, at a stated batch size, thread count and runtime.
 # - After every export: compare logits on real inputs, try another batch size, count every file.
 # - Quantisation errs by at most half a scale inside the calibrated range and without bound outside; only close calls change their answer.
 #
