@@ -88,7 +88,7 @@ _ = axes[0].legend()
 # Now twenty draws. The weights are estimated on all ten columns, since in practice you do not know which one selected: by the classifier of the domain (logistic regression, $w = \frac{n_S}{n_T} e^{g}$, with $g$ the log odds of 'register') and by uLSIF (least squares on kernels), both of 06 and both choosing their settings without labels. Models are logistic regressions on two columns (compactness and concavity) or on ten.
 # The selecting column is not among the two. *Given all ten* measurements the clinic's labels are those of everybody; given only these two they are not, since the rows with many dents, more often malignant, are rare among them. The unweighted small model learns the clinic's $p(y \mid \text{two columns})$, and only weights that have seen the selecting column repair it. So expect the small one to gain.
 #
-# Out of reach, for comparison, are 'target labels': a model trained on as many register rows *with* labels. It is no ceiling, and rather too low: the rows come from the top of the file, where malignant ones are more frequent than in the whole register; chosen at random, they would serve better.
+# Out of reach, for comparison, are 'target labels': a model trained on as many register rows *with* labels.
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -121,10 +121,10 @@ weights = {clinic: [estimates(draw) for draw in found] for clinic, found in samp
 result = {}
 for clinic, columns in (("smooth", two), ("smooth", ten), ("large", ten)):
     row = result.setdefault(f"clinic '{clinic}', {len(columns)} columns", {})
-    for draw, found in zip(samples[clinic], weights[clinic]):
+    for number, (draw, found) in enumerate(zip(samples[clinic], weights[clinic])):
         for name, w in found.items():
             row.setdefault(name, []).append(score(learn(draw.source, columns, w), columns))
-        labelled = draw.target[: len(draw.source)] if len(draw.target) > len(draw.source) else draw.target
+        labelled = np.random.default_rng([seed, 7, number]).permutation(draw.target)[: len(draw.source)]
         row.setdefault("target labels", []).append(score(learn(labelled, columns), columns))
 record_table("06b.table", result, corner="accuracy on everybody")
 counted = {
@@ -138,7 +138,7 @@ counted = {
 record_table("06b.rows", counted, corner="rows", digits=0)
 
 # %%
-small, large = result["clinic 'smooth', 2 columns"], result["clinic 'large', 10 columns"]
+small, better, large = result.values()
 claim(
     "06b.small-model-is-helped",
     "two columns, smooth outlines: weights of every kind gain more than two points, in paired differences",
@@ -149,16 +149,14 @@ claim(
 )
 claim(
     "06b.better-model-needs-none",
-    "ten columns, large nuclei: even the true weights gain less than one point, and the unweighted model is more than "
-    "five points above the best weighting of two columns at the other clinic",
-    bool(
-        paired_difference(large["true weights"], large["no weights"]).high < 0.01
-        and np.mean(large["no weights"]) > np.mean(small["true weights"]) + 0.05
-    ),
+    "ten columns: unweighted they are more than three points above the true weights on two columns (smooth outlines, "
+    "paired), and with large nuclei even the true weights gain less than one point",
+    paired_difference(better["no weights"], small["true weights"]).low > 0.03
+    and paired_difference(large["true weights"], large["no weights"]).high < 0.01,
 )
 
 # %% [markdown]
-# The first row answers the first part of the question: weighting brings back a good part of the lost points, and *estimated* weights most of what the true ones do. (They are smoother, so more rows count, as the second table shows; what they gain in variance they pay in bias.) That the true weights even lie above 'target labels' says little, for the reason given.
+# The first row answers the first part of the question: weighting brings back a good part of the lost points, and *estimated* weights most of what the true ones do. (They are smoother, so more rows count, as the second table shows; what they gain in variance they pay in bias.)
 #
 # The second row answers the second part, at the *same* clinic: ten columns without weights are well above two columns with the best of weights. They do not reach the target labels, and what weights add to them is lost in the noise. In the last row, the other clinic, nothing is lost by the bias, and even perfect weights have nothing to add: they only leave fewer rows that count. **Before weighting, try the better model.**
 #
