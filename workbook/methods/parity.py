@@ -1,10 +1,13 @@
-"""Hands work to the other framework in a process of its own: PyTorch and TensorFlow do not share a kernel."""
+"""Hands work to the other framework in a process of its own: PyTorch and TensorFlow do not share a kernel.
+
+This module imports neither; the two that do are `workbook.methods.keras.parity_run` and its counterpart in ``torch``.
+"""
 
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +73,28 @@ def _run(framework: str, module: str, jobs: Mapping, arrays: Mapping, timeout: f
                 name, _, result = key.rpartition(".")
                 results[name][result] = stored[key]
     return results
+
+
+def do_jobs(
+    read: Path,
+    write: Path,
+    kinds: Mapping[str, Callable[[Mapping[str, np.ndarray], Mapping], dict[str, np.ndarray]]],
+    start: Callable[[int], None],
+) -> None:
+    """Do the jobs of one file and write the results, named ``job.result``, to another: the other process's side.
+
+    Args:
+        read, write: npz files.
+        kinds: what does a job of a kind, called with all arrays and the job.
+        start: starts the framework with a seed.
+
+    Raises:
+        KeyError: a job of an unknown kind, or one that names an array that is not there.
+    """
+    with np.load(read) as stored:
+        arrays = dict(stored)
+    start(0)
+    results = {}
+    for name, job in json.loads(str(arrays.pop("jobs"))).items():
+        results |= {f"{name}.{key}": value for key, value in kinds[job["kind"]](arrays, job).items()}
+    np.savez(write, **results)

@@ -4,7 +4,6 @@ It reads an npz file with a JSON list of jobs and the arrays that they name, and
 measured. `workbook.methods.parity.run_keras` starts it; nothing else should need to.
 """
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import keras
 from keras import layers
 
 from data_scripts.glyphnet_keras import load_backbone
+from workbook.methods.parity import do_jobs
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -127,20 +127,5 @@ JOBS: dict[str, Callable[[Arrays, Mapping], dict[str, np.ndarray]]] = {
 }
 
 
-def main(read: Path, write: Path) -> None:
-    """Do the jobs of one file and write the results, named ``job.result``, to another.
-
-    Raises:
-        KeyError: a job of an unknown kind, or one that names an array that is not there.
-    """
-    with np.load(read) as stored:
-        arrays = dict(stored)
-    start_keras.start(0)
-    results = {}
-    for name, job in json.loads(str(arrays.pop("jobs"))).items():
-        results |= {f"{name}.{key}": value for key, value in JOBS[job["kind"]](arrays, job).items()}
-    np.savez(write, **results)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    do_jobs(Path(sys.argv[1]), Path(sys.argv[2]), JOBS, start_keras.start)

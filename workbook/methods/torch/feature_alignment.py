@@ -6,12 +6,13 @@ import numpy as np
 import torch
 
 from workbook.methods.alignment import AffineMap, kernel_widths
+from workbook.methods.torch.deep_alignment import squared_distances
 
 
 def kernel(first: torch.Tensor, second: torch.Tensor, widths: Sequence[float]) -> torch.Tensor:
     """Return `alignment.gaussian_kernel` of rows ``(n, d)`` and ``(m, d)`` as a tensor ``(n, m)`` with gradients."""
-    squares = first.square().sum(1)[:, None] + second.square().sum(1) - 2 * first @ second.T
-    return sum(torch.exp(squares.clamp_min(0) / (-2 * width**2)) for width in widths) / len(widths)
+    squares = squared_distances(first, second)
+    return sum(torch.exp(squares / (-2 * width**2)) for width in widths) / len(widths)
 
 
 def mmd_map(

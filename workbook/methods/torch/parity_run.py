@@ -4,7 +4,6 @@ It reads and writes the files that `workbook.methods.keras.parity_run` describes
 starts it, from a lesson whose kernel holds Keras.
 """
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import nn
 from data_scripts.glyphnet_torch import GlyphNet
 from data_scripts.pretrained_torch import load_glyphnet
 from workbook import start_torch
+from workbook.methods.parity import do_jobs
 from workbook.methods.torch.distillation import kd_loss, predict_logits
 from workbook.methods.torch.training import as_images
 
@@ -78,20 +78,5 @@ def distil_job(arrays: Arrays, job: Mapping) -> dict[str, np.ndarray]:
 JOBS: dict[str, Callable[[Arrays, Mapping], dict[str, np.ndarray]]] = {"distil": distil_job}
 
 
-def main(read: Path, write: Path) -> None:
-    """Do the jobs of one file and write the results, named ``job.result``, to another.
-
-    Raises:
-        KeyError: a job of an unknown kind, or one that names an array that is not there.
-    """
-    with np.load(read) as stored:
-        arrays = dict(stored)
-    start_torch.start(0)
-    results = {}
-    for name, job in json.loads(str(arrays.pop("jobs"))).items():
-        results |= {f"{name}.{key}": value for key, value in JOBS[job["kind"]](arrays, job).items()}
-    np.savez(write, **results)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    do_jobs(Path(sys.argv[1]), Path(sys.argv[2]), JOBS, start_torch.start)
