@@ -1,7 +1,8 @@
 """Which pre-trained networks the public profile offers, by name, and in which framework.
 
 A backbone turns pictures into pooled features; its classifier head is left off. `data_scripts.backbones_torch` and
-`data_scripts.backbones_keras` load them. All but the ResNets for CIFAR were trained on ImageNet.
+`data_scripts.backbones_keras` load them. GlyphNet, which ships with the course, was trained on printed letters, the
+ResNets for CIFAR on CIFAR-10, all others on ImageNet.
 """
 
 from collections.abc import Mapping
@@ -18,9 +19,9 @@ class Backbone:
 
     Attributes:
         size: side of the pictures that it was trained on, in pixels.
-        torch: where PyTorch's version comes from: ``"registry"`` (a file of ``registry.toml``), or the name of
-            torchvision's weights (``"ResNet18_Weights.IMAGENET1K_V1"``); empty where there is none.
-        keras: ``"registry"``, or the name in ``keras.applications``; empty where there is none.
+        torch: where PyTorch's version comes from: ``"shipped"``, ``"registry"`` (a file of ``registry.toml``), or the
+            name of torchvision's weights (``"ResNet18_Weights.IMAGENET1K_V1"``); empty where there is none.
+        keras: ``"shipped"``, ``"registry"``, or the name in ``keras.applications``; empty where there is none.
         batch_norm: whether it has batch normalisation.
     """
 
@@ -31,6 +32,7 @@ class Backbone:
 
 
 BACKBONES: Mapping[str, Backbone] = {
+    "glyphnet": Backbone(32, "shipped", "shipped"),
     "squeezenet": Backbone(224, "registry", "registry", batch_norm=False),
     "resnet18": Backbone(224, "ResNet18_Weights.IMAGENET1K_V1"),
     "resnet50": Backbone(224, "ResNet50_Weights.IMAGENET1K_V2", "ResNet50"),

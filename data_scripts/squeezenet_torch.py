@@ -16,21 +16,31 @@ _PLACES = {
 }
 
 
+class BlueGreenRed(nn.Module):
+    """Red, green, blue in [0, 1] to blue, green, red of 255 less their means: what these weights were trained with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(MEAN_BGR).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map ``(N, 3, H, W)`` to the same shape."""
+        return 255 * images.flip(1) - self.mean
+
+
 class SqueezeNet(nn.Module):
     """Pictures to pooled features.
 
-    Input: float ``(N, 3, 224, 224)``, red, green, blue in [0, 1]; brought to blue, green, red of 255 less their means
-    inside, because that belongs to these weights. Output of `features`: ``(N, 512)``, not negative.
+    Input: float ``(N, 3, 224, 224)``, red, green, blue in [0, 1]. Output: ``(N, 512)``, not negative.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = squeezenet1_1(weights=None).features
-        self.register_buffer("mean", torch.tensor(MEAN_BGR).view(1, 3, 1, 1), persistent=False)
+        self.prepare, self.layers = BlueGreenRed(), squeezenet1_1(weights=None).features
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return features ``(N, 512)`` of pictures ``(N, 3, 224, 224)``: the mean over the last map."""
-        return self.layers(255 * images.flip(1) - self.mean).mean(dim=(2, 3))
+        return self.layers(self.prepare(images)).mean(dim=(2, 3))
 
 
 def load_squeezenet(path: Path | None = None) -> SqueezeNet:

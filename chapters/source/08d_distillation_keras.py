@@ -158,7 +158,7 @@ record("08d.flag", shift)
 #
 # ## The version that is right
 #
-# The teacher stands in a closure, which Keras does not look into; the flag is written out; `stop_gradient` says that the answers are data. The answers are asked for where they are used: a tensor left on `self` in one method for another is, once `fit` compiles, a symbol of that compilation, and worthless outside it. `compute_loss` takes the loss from a function, shown as a formula below, and passes `sample_weight` on.
+# The teacher stands in a closure, which Keras does not look into; the flag is written out; `stop_gradient` says that the answers are data. The answers are asked for where they are used: a tensor left on `self` in one method for another is, once `fit` compiles, a symbol of that compilation, and worthless outside it. `compute_loss` takes the loss from a function, shown as a formula below, passes `sample_weight` on, and adds `self.losses`, the penalties of layers that have a regulariser, as Keras's own does.
 
 # %%
 from workbook.methods.keras.distillation import kd_loss
@@ -174,7 +174,8 @@ class Distiller(keras.Model):
         return self.student(images, training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return kd_loss(y_pred, self.ask(x), y, self.temperature, self.alpha, sample_weight)
+        loss = kd_loss(y_pred, self.ask(x), y, self.temperature, self.alpha, sample_weight)
+        return loss + sum(self.losses)
 
 
 # %%
@@ -195,7 +196,7 @@ claim(
 # %% [markdown]
 # The loss that it calls is $L = \alpha T^2\,\mathrm{KL}(p_t \,\|\, p_s) + (1 - \alpha)\,\mathrm{CE}$. Here $p_t = \mathrm{softmax}(v/T)$ and $p_s = \mathrm{softmax}(z/T)$; CE is the cross-entropy of the label under $\mathrm{softmax}(z)$, without a temperature; $\alpha$ between 0 and 1 is the share of the soft term.
 # Both terms are means over all rows of the batch; a row without a label is marked $-1$ and adds nothing to the second. (A metric does not know that mark: `metrics=["accuracy"]` would count such rows as wrong.) The function uses Keras's own operations only, so it also runs on the PyTorch backend.
-# Against NumPy, which has no opinion about frameworks (in this cell `p_t` and `p_s` hold the *logarithms* of the probabilities):
+# Against NumPy, which has no opinion about frameworks:
 
 
 # %%
@@ -207,8 +208,8 @@ def log_softmax(x):
 random = np.random.default_rng(seed)
 z, v = random.normal(0, 3, (2, 50, 10))
 y = random.integers(-1, 10, 50)
-p_t, p_s = log_softmax(v / 4), log_softmax(z / 4)
-soft = (np.exp(p_t) * (p_t - p_s)).sum(axis=1).mean()
+log_t, log_s = log_softmax(v / 4), log_softmax(z / 4)
+soft = (np.exp(log_t) * (log_t - log_s)).sum(axis=1).mean()
 hard = -log_softmax(z)[np.arange(50), y][y >= 0].sum() / 50
 by_hand = 0.9 * 4**2 * soft + 0.1 * hard
 claim(
@@ -253,7 +254,7 @@ claim(
 #
 # `fit(..., sample_weight=w)` hands $w$ to `compute_loss`. Whoever overrides that method without using the argument has switched it off, class weights with it. The version that looked right did: weights of zero for all rows should give a loss of zero.
 #
-# (One more thing goes with the method: Keras's own `compute_loss` adds `self.losses`, the penalties of layers that have a regulariser. Our students have none. If yours has, add their sum, or they are switched off as silently.)
+# (The penalties of regularisers go the same way: it left out `self.losses` too. Our students have no regulariser, so nothing here would have shown it; yours may.)
 
 # %%
 batch = {"x": images[rows], "y": labels[rows], "y_pred": student(images[rows]), "sample_weight": np.zeros(len(rows))}
@@ -369,14 +370,18 @@ claim(
 #
 # ## What it buys, in Keras
 #
-# Now a rate that falls from a higher peak, along half a cosine, in six stairs. Two students of each draw start from the same weights and take the same number of steps, on batches of 32 without augmentation. One learns from the $10k$ labels alone. The other gets the teacher's answers for *all* training images, with labels for the same $10k$ only (the others are $-1$): the teacher's answers need no labels. The optimisers differ in one small thing: the distiller keeps AdamW's epsilon of the parity run, the other student has Keras's default. Neither the peak rate nor $T$ and $\alpha$ were searched here; lesson 08 does that. *Guess the order of the three rows before you run.*
+# Now a rate that falls from a higher peak, along half a cosine, in six stairs. Two students of each draw start from the same weights and take the same number of steps, on batches of 32 without augmentation. One learns from the $10k$ labels alone. The other gets the teacher's answers for *all* training images, with labels for the same $10k$ only (the others are $-1$): the teacher's answers need no labels. Two rows without a student stand beside them: the teacher, and the nearest labelled neighbour in raw pixels, which learns nothing at all. Neither the peak rate nor $T$ and $\alpha$ were searched here; lesson 08 does that. *Guess the order of the four rows before you run.*
 
 # %%
+from sklearn.neighbors import KNeighborsClassifier
+
 from workbook.methods.keras.training import compile_network, cosine
 
 alone = compile_network(build_glyphnet(10, WIDTHS), 1e-2)
+alone.optimizer.epsilon = distiller.optimizer.epsilon
+pixels = images.reshape(len(images), -1)
 falling = cosine(1e-2, 6)
-table = {arm: {"accuracy": []} for arm in ("alone", "distilled", "teacher")}
+table = {arm: {"accuracy": []} for arm in ("pixels, nearest neighbour", "alone", "distilled", "teacher")}
 for draw in range(draws):
     labelled, known = sample_k_shot(task, k, seed=draw), np.full(len(labels), -1)
     known[labelled] = labels[labelled]
@@ -385,6 +390,8 @@ for draw in range(draws):
         passes = [random.permutation(rows) for _ in range(-(-32 * long // len(rows)))]
         fit(model, draw, np.concatenate(passes)[: 32 * long].reshape(long, 32), known, 6, [falling])
         table[arm]["accuracy"].append(accuracy(network(images[task.test], training=False), task.test))
+    neighbour = KNeighborsClassifier(1).fit(pixels[labelled], labels[labelled])
+    table["pixels, nearest neighbour"]["accuracy"].append(neighbour.score(pixels[task.test], labels[task.test]))
     table["teacher"]["accuracy"].append(accuracy(answers_of_teacher(draw, task.test), task.test))
 record_table("08d.accuracy", table, corner="test rows")
 

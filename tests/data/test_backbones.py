@@ -10,12 +10,14 @@ def test_a_backbone_is_found_by_name_and_framework():
 
 
 def test_one_that_the_framework_lacks_is_a_clear_error():
-    with pytest.raises(BackboneError, match=r"'vit_b_16' is there for PyTorch only; Keras has squeezenet, resnet50"):
+    with pytest.raises(
+        BackboneError, match=r"'vit_b_16' is there for PyTorch only; Keras has glyphnet, squeezenet, resnet50"
+    ):
         find_backbone("vit_b_16", "keras")
 
 
 def test_an_unknown_one_is_a_clear_error():
-    with pytest.raises(BackboneError, match=r"'resnet81' is unknown; PyTorch has squeezenet, resnet18"):
+    with pytest.raises(BackboneError, match=r"'resnet81' is unknown; PyTorch has glyphnet, squeezenet, resnet18"):
         find_backbone("resnet81", "torch")
 
 

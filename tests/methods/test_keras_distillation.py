@@ -78,6 +78,12 @@ expected = number(kd_loss(student(images, training=False), teacher(images, train
 facts["evaluate"] = [float(distiller.evaluate(images, labels, verbose=0)), expected]
 given = {"x": images, "y": labels, "y_pred": student(images), "sample_weight": np.zeros(8)}
 facts["weights_heeded"] = number(distiller.compute_loss(**given))
+pictures = keras.Input((32, 32, 1))
+heavy = keras.layers.Dense(3, kernel_regularizer=keras.regularizers.L2(0.5))(keras.layers.Flatten()(pictures))
+penalised = Distiller(keras.Model(pictures, heavy), teacher)
+given |= {"y_pred": penalised(images)}
+kernel = ops.convert_to_numpy(penalised.student.layers[-1].kernel)
+facts["penalty"] = [number(penalised.compute_loss(**given)), float(0.5 * (kernel**2).sum())]
 distiller.fit(images, labels, epochs=2, verbose=0)
 facts["teacher_unchanged"] = all(np.array_equal(a, b) for a, b in zip(kept, teacher.get_weights()))
 facts["teacher_trainable"] = teacher.trainable
@@ -133,6 +139,12 @@ def test_wrong_arguments_are_named(facts):
 
 def test_sample_weights_are_heeded(facts):
     assert facts["weights_heeded"] == 0
+
+
+def test_the_students_penalties_are_in_the_loss(facts):
+    ours, expected = facts["penalty"]
+    assert ours == pytest.approx(expected, rel=1e-5)
+    assert expected > 0
 
 
 def test_only_the_student_learns_and_counts(facts):

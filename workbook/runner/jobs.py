@@ -70,7 +70,7 @@ def plan_jobs(
     Raises `JobError` with all the mistakes of all the requests; nothing has run or been written by then.
     """
     known = list_notebooks() if known is None else known
-    overrides, problems = _overrides(assignments, profile)
+    overrides, problems = read_overrides(assignments, profile)
     sources: dict[Path, _Source] = {}
     crossed: list[_Crossing] = []
     for request in requests:
@@ -98,7 +98,8 @@ def plan_jobs(
     ]
 
 
-def _overrides(assignments: Sequence[str], profile: str | None) -> tuple[dict[str, Any], list[str]]:
+def read_overrides(assignments: Sequence[str], profile: str | None) -> tuple[dict[str, Any], list[str]]:
+    """Return the parameters that ``name=value`` texts and a profile set, and what is wrong with them."""
     overrides: dict[str, Any] = {}
     problems = []
     given = list(assignments) if profile is None else [*assignments, f"profile={profile!r}"]

@@ -46,6 +46,12 @@ def find_notebook(text: str, known: Sequence[Path]) -> Path:
     )
 
 
+def chapter_number(stem: str) -> int | None:
+    """Return the chapter of a lesson's stem, 4 for '04b_rates_and_priors'; None where it has none."""
+    number = _number(stem.split("_")[0])
+    return number[0] if number else None
+
+
 def _number(text: str) -> tuple[int, str] | None:
     """Return a chapter's number, '04b' and '4b' as (4, 'b'); None where ``text`` is not just a number."""
     match = re.fullmatch(r"(\d+)([a-z]?)", text)

@@ -15,11 +15,12 @@ _EXAMPLES = {int: 3, float: 0.1, str: "text", bool: True, list: [1, 5], dict: {"
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of a parameters cell; ``type`` is None when neither comment nor default tells it."""
+    """One line of a parameters cell; ``type`` is None when nothing tells it, ``help`` is the rest of the comment."""
 
     name: str
     type: type | None
     default: Any
+    help: str = ""
 
 
 def read_parameters(notebook: Path) -> dict[str, Parameter]:
@@ -27,19 +28,19 @@ def read_parameters(notebook: Path) -> dict[str, Parameter]:
     import papermill  # a second of import, needed only once a run is planned
 
     return {
-        name: _parameter(name, found["inferred_type_name"], found["default"])
+        name: _parameter(name, found["inferred_type_name"], found["default"], found["help"])
         for name, found in papermill.inspect_notebook(str(notebook)).items()
     }
 
 
-def _parameter(name: str, type_name: str, default_source: str) -> Parameter:
+def _parameter(name: str, type_name: str, default_source: str, text: str) -> Parameter:
     try:
         default = ast.literal_eval(default_source)
     except (ValueError, SyntaxError):
         default = None
     # 'List[int]' is checked by its container alone.
     declared = _TYPES.get((type_name or "").split("[")[0].strip().lower())
-    return Parameter(name, declared or _TYPES.get(type(default).__name__), default)
+    return Parameter(name, declared or _TYPES.get(type(default).__name__), default, text)
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:

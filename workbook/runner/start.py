@@ -10,9 +10,10 @@ from workbook.runner.errors import JobError
 from workbook.runner.executor import LocalExecutor, core_count
 from workbook.runner.folders import point_latest, prepare_folder
 from workbook.runner.jobfile import JobFile, read_job_file
-from workbook.runner.jobs import Request, plan_jobs
+from workbook.runner.jobs import Request, plan_jobs, read_overrides
 from workbook.runner.notebooks import list_notebooks
 from workbook.runner.progress import choose_progress
+from workbook.runner.routing import lessons_for, route
 from workbook.runner.session import run_jobs
 from workbook.runner.summary import print_summary
 
@@ -35,16 +36,24 @@ def start_run(
     """
     if notebooks and job_file:
         raise JobError(["give either notebooks or --jobs: a job file names its own notebooks"])
-    if job_file:
-        asked = read_job_file(job_file)
+    asked = read_job_file(job_file) if job_file else JobFile(None, [Request(name) for name in notebooks])
+    overrides, _ = read_overrides(assignments, profile)  # planning says what is wrong with them
+    known = list_notebooks()
+    if notebooks or job_file:
+        requests, said = route(asked.requests, overrides, known)
     else:
-        asked = JobFile(None, [Request(name) for name in notebooks or map(str, list_notebooks())])
-    jobs = plan_jobs(asked.requests, assignments, profile)
+        offering = lessons_for(overrides.get("profile"), known)
+        left = len(known) - len(offering)
+        requests = [Request(str(path)) for path in offering]
+        said = [f"{left} lessons do not offer the profile {overrides['profile']!r} and are left out."] if left else []
+    jobs = plan_jobs(requests, assignments, profile)
     workers = min(len(jobs), workers or core_count())
     folder = prepare_folder(asked.name, out, runs)
     point_latest(folder, runs)
 
     console = Console(width=None if Console().is_terminal else 120, highlight=False)
+    for line in said:
+        console.print(line, soft_wrap=True)
     outcome = run_jobs(
         jobs,
         folder,

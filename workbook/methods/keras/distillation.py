@@ -82,5 +82,6 @@ class Distiller(keras.Model):
         return self.student(images, training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Return `kd_loss` of the batch, in ``fit`` and in ``evaluate``; a loss given to ``compile`` is not used."""
-        return kd_loss(y_pred, self._ask(x), y, self.temperature, self.alpha, sample_weight)
+        """Return `kd_loss` and the student's penalties, in ``fit`` and ``evaluate``; ``compile``'s loss is not used."""
+        loss = kd_loss(y_pred, self._ask(x), y, self.temperature, self.alpha, sample_weight)
+        return loss + sum(self.losses)

@@ -201,9 +201,7 @@ def start_network(start: str, *, seed: int, classes: int = 10) -> GlyphNet:
     torch.manual_seed(seed)
     if start == "scratch":
         return GlyphNet(classes).to(memory_format=torch.channels_last)
-    network = load_glyphnet()
-    network.head = nn.Linear(network.head.in_features, classes)
-    return network
+    return load_glyphnet(classes=classes)
 
 
 def adapt(

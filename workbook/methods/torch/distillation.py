@@ -96,8 +96,7 @@ def train_teacher(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        teacher = load_glyphnet()
-        teacher.head = nn.Linear(teacher.head.in_features, classes)
+        teacher = load_glyphnet(classes=classes)
     fit(teacher, images, labels, steps=steps, learning_rate=learning_rate, seed=seed, shift=shift)
     return teacher.requires_grad_(False)
 

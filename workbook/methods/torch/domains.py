@@ -85,8 +85,7 @@ def train_source(pair: DomainPair, *, seed: int, steps: int = 120, learning_rate
         steps, learning_rate: see `fit`.
     """
     torch.manual_seed(seed)
-    network = load_glyphnet()
-    network.head = torch.nn.Linear(network.head.in_features, 10)
+    network = load_glyphnet(classes=10)
     return fit(
         network, pair.source_images, pair.source_labels, steps=steps, learning_rate=learning_rate, seed=seed, shift=2
     )

@@ -1,6 +1,7 @@
 """A trained network as a file that runs without PyTorch: ONNX, 8-bit integers, sizes that count everything, latency."""
 
 import logging
+import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -217,6 +218,8 @@ def median_latencies(
 ) -> dict[str, Latency]:
     """Return `median_latency` of several calls that take turns: what slows the machine for a while slows them all.
 
+    Each turn has its own order: what one call leaves in the caches is not always met by the same other one.
+
     Args:
         calls: by name.
         repeats: timed calls of each, at least 5.
@@ -228,8 +231,10 @@ def median_latencies(
     if repeats < 5:
         raise ValueError(f"repeats={repeats}: quartiles need at least 5 timed calls")
     times: dict[str, list[float]] = {name: [] for name in calls}
+    order = random.Random(0)
     for turn in range(warm_up + repeats):
-        for name, call in calls.items():
+        for name in order.sample(list(calls), len(calls)):
+            call = calls[name]
             begun = time.perf_counter()
             call()
             ended = time.perf_counter()
