@@ -36,7 +36,8 @@ test: $(PREPARED) ## Check code, notebooks and everything they claim
 	$(BIN) -m pytest -n $(WORKERS) tests
 	$(BIN) -m pytest --nbval --nbval-current-env -n $(WORKERS) --dist loadscope $(NOTEBOOK_FOLDERS)
 
-lab: $(PREPARED) ## Open the course in JupyterLab
+lab: $(PREPARED) ## Open the course in JupyterLab, with your own copies of the labs in my_labs
+	@$(BIN) -m workbook start
 	@exec $(BIN) -m jupyter lab --LabApp.default_url=/lab/tree/chapters $(ARGS)
 
 build: $(PREPARED) ## Rebuild and execute every notebook from its text in chapters/source and solutions/source

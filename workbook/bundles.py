@@ -1,4 +1,4 @@
-"""The two MIME bundles that a notebook leaves behind for the tests and the runner: claims and records."""
+"""The MIME bundles that a notebook leaves behind for the tests and the runner: claims, records, verdicts of checks."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,7 @@ from nbformat import NotebookNode
 
 CLAIM_MIME = "application/vnd.workbook.claim+json"
 RECORD_MIME = "application/vnd.workbook.record+json"
+CHECK_MIME = "application/vnd.workbook.check+json"
 
 
 def _bundles(notebook: NotebookNode, mime: str) -> Iterator[dict]:
@@ -26,3 +27,8 @@ def read_records(notebook: NotebookNode) -> list[dict]:
     Each has ``name``, ``values``, ``mean``, ``low``, ``high``, ``confidence``, ``expected``, ``unit``, ``device``.
     """
     return [record for bundle in _bundles(notebook, RECORD_MIME) for record in bundle.get("records", [bundle])]
+
+
+def read_checks(notebook: NotebookNode) -> list[dict]:
+    """Return the verdicts of a lab that was worked on, in order: ``id``, ``outcome``, ``points``, ``out_of``."""
+    return list(_bundles(notebook, CHECK_MIME))

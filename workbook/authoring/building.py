@@ -13,6 +13,7 @@ from nbformat import NotebookNode
 
 from workbook.authoring.execution import ExecutionError, execute
 from workbook.authoring.gate import output_findings, source_findings
+from workbook.authoring.labs import make_lab
 from workbook.authoring.pairing import Pair, PairingError, read_source
 from workbook.bundles import read_claims, read_records
 from workbook.paths import ROOT
@@ -46,6 +47,7 @@ def build_pair(pair: Pair, cwd: Path = ROOT) -> Built:
         raise BuildError(f"{pair.name}: {error}") from error
     _refuse(output_findings(executed, pair.name))
     write_atomically(executed, pair.notebook)
+    _write_lab(pair, notebook)
     return Built(len(read_claims(executed)), len(read_records(executed)), time.perf_counter() - start)
 
 
@@ -70,7 +72,14 @@ def rewrite_prose(pair: Pair) -> int:
     _refuse(source_findings(notebook, pair.name) + output_findings(notebook, pair.name))
     known = {cell.id for cell in before.cells}
     write_atomically(notebook, pair.notebook)
+    _write_lab(pair, notebook)
     return sum(cell.id not in known for cell in notebook.cells)
+
+
+def _write_lab(pair: Pair, notebook: NotebookNode) -> None:
+    if pair.lab:
+        pair.lab.parent.mkdir(exist_ok=True)
+        write_atomically(make_lab(notebook), pair.lab)
 
 
 def write_atomically(notebook: NotebookNode, path: Path) -> None:

@@ -12,6 +12,7 @@ from nbformat import NotebookNode
 
 from workbook.authoring.bundle_checks import claims, records
 from workbook.authoring.cells import excerpt
+from workbook.authoring.labs import LabError, headings, leaks, make_lab
 from workbook.authoring.output_checks import (
     enough_compared,
     errors_and_noise,
@@ -26,6 +27,7 @@ from workbook.authoring.source_checks import (
     tags_of_gpu_cells,
     updating_displays,
 )
+from workbook.bundles import read_checks
 from workbook.paths import ROOT
 
 Check = Callable[[NotebookNode], Iterator[str]]
@@ -73,8 +75,37 @@ def pair_findings(pair: Pair) -> list[str]:
     build = f"run `python -m workbook build {pair.source.stem}`"
     return [
         *(f"{pair.name}: notebook and text disagree: {message}; {build}" for message in differing),
+        *lab_findings(pair, notebook),
         *source_findings(notebook, pair.name),
         *output_findings(notebook, pair.name),
+    ]
+
+
+def lab_findings(pair: Pair, executed: NotebookNode) -> list[str]:
+    """Check that a solution gets all points, that its lab is the one its text makes, and that it gives nothing away."""
+    if pair.lab is None or not pair.source.is_file():
+        return []
+    build = f"run `python -m workbook build {pair.source.stem}`"
+    if not pair.lab.is_file():
+        return [f"{pair.name}: it has no lab yet; {build}"]
+    try:
+        solution = read_source(pair.source)
+        expected, lab = make_lab(solution), nbformat.read(pair.lab, as_version=nbformat.NO_CONVERT)
+    except (PairingError, LabError) as error:
+        return [f"{pair.name}: {error}"]
+    found = [
+        f"labs/{pair.lab.name} and the solution's text disagree: {m}; {build}" for m in disagreements(expected, lab)
+    ]
+    announced, judged = [one.id for one in headings(solution)], [one["id"] for one in read_checks(executed)]
+    if announced != judged:
+        found.append(f"{pair.name}: its headings announce {announced}, its checks judge {judged}")
+    wrong = [one["id"] for one in read_checks(executed) if one["points"] != one["out_of"]]
+    if wrong:
+        found.append(f"{pair.name}: the solution itself does not get all points for {', '.join(wrong)}")
+    if any(cell.get("outputs") for cell in lab.cells):
+        found.append(f"labs/{pair.lab.name} has been executed; {build}")
+    return found + [
+        f"labs/{pair.lab.name} shows a line of its solution: {excerpt(line)}" for line in leaks(solution, lab)
     ]
 
 

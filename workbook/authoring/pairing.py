@@ -9,6 +9,7 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+from workbook.authoring.labs import LabError, mark_for_grading
 from workbook.paths import ROOT
 
 FOLDERS = ("chapters", "solutions")
@@ -54,6 +55,12 @@ class Pair:
         """The notebook's folder and file name, as messages show it."""
         return f"{self.notebook.parent.name}/{self.notebook.name}"
 
+    @property
+    def lab(self) -> Path | None:
+        """The lab that is made of this pair; None for a chapter's."""
+        folder = self.notebook.parent
+        return folder.parent / "labs" / self.notebook.name if folder.name == "solutions" else None
+
 
 def find_pairs(root: Path = ROOT) -> list[Pair]:
     """Return a pair for every text and every notebook under ``root``, sorted; either half may be missing."""
@@ -93,7 +100,8 @@ def _fits(pair: Pair, name: Path) -> bool:
 def read_source(path: Path) -> NotebookNode:
     """Read a percent text as an unexecuted notebook with stable cell ids and canonical metadata.
 
-    Raises `PairingError` if the file is missing or its header names another format or kernel.
+    A solution's cells also get nbgrader's metadata. Raises `PairingError` if the file is missing, its header names
+    another format or kernel, or no lab can be made of a solution.
     """
     if not path.is_file():
         raise PairingError(f"{path.name}: this text does not exist; a notebook is built from its text in source/")
@@ -108,7 +116,12 @@ def read_source(path: Path) -> NotebookNode:
     notebook = nbformat.v4.new_notebook(metadata=nbformat.from_dict(NOTEBOOK_METADATA), cells=read.cells)
     for cell, cell_id in zip(notebook.cells, _cell_ids(notebook.cells), strict=True):
         cell.id = cell_id
-    return notebook
+    if path.parent.parent.name != "solutions":
+        return notebook
+    try:
+        return mark_for_grading(notebook)
+    except LabError as error:
+        raise PairingError(f"{path.name}: {error}") from error
 
 
 def _cell_ids(cells: list[NotebookNode]) -> Iterator[str]:
