@@ -55,7 +55,7 @@ from workbook.lesson import begin, claim, gpu, record, record_table
 defaults = ks == [1, 2, 5, 10, 20, 50] and steps == 80 and draws >= 3 and weights == "glyphnet" and not search
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("chapter 01 has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; photographs come from chapter 03 on")
 
 # %% [markdown]
 # ## Look at the data first

@@ -39,7 +39,7 @@ from workbook.lesson import begin, claim, record_table
 defaults = draws == 6 and trainings == 3 and steps == 80
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 01b has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; photographs come from chapter 03 on")
 
 # %% [markdown]
 # ## Two sources of luck

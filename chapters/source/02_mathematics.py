@@ -45,7 +45,7 @@ from workbook.lesson import begin, claim, record, record_table
 defaults = classes == [2, 10, 1000] and momentum == 0.1 and steps == 61
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 02 has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; photographs come from chapter 03 on")
 
 # %% [markdown]
 # Here is the colleague's situation with everything inessential removed. The *logits* (对数几率) $z$ are a network's outputs, one number a class, before softmax turns them into probabilities. Let gradient descent set the ten logits of eight examples *freely*: nothing stands in the way of

@@ -45,7 +45,7 @@ from workbook.statistics import mean_interval, paired_difference
 defaults = draws == 10 and trained_draws == 3 and problems == 20 and steps == 20
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 02b has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; photographs come from chapter 03 on")
 
 # %% [markdown]
 # ## Step 0: what a head tells the backbone

@@ -41,7 +41,7 @@ from workbook.statistics import paired_difference
 defaults = problems == 2000 and draws == 20
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 02c has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; photographs come from chapter 03 on")
 
 # %% [markdown]
 # ## The first number

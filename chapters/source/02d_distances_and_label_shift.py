@@ -41,7 +41,7 @@ from workbook.statistics import mean_interval
 
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and repetitions == 150)
 if profile != "quick":
-    raise NotImplementedError("lesson 02d has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; photographs come from chapter 03 on")
 
 # %% [markdown]
 # ## Measuring the distance: the proxy A-distance

@@ -44,7 +44,7 @@ from workbook.plotting import COLOURS
 
 begin("keras", profile=profile, seed=seed, scope=profile == "quick" and (k, epochs) == (5, 16) and draws >= 3)
 if profile != "quick":
-    raise NotImplementedError("lesson 03 has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 03c")
 
 # %% [markdown]
 # ## The number to beat

@@ -44,7 +44,7 @@ from workbook.plotting import COLOURS
 defaults = draws >= 8 and joint_draws >= 3 and joint_epochs == 12 and networks == ["ResNet50", "VGG16"]
 begin("keras", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 03b has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 03c")
 
 # %% [markdown]
 # ## 97.62 per cent of what?

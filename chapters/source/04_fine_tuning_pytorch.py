@@ -47,7 +47,7 @@ from workbook.plotting import COLOURS
 defaults = (k, steps, epochs) == (10, 60, 30) and draws >= 3 and not search
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 04 has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 04g")
 
 # %% [markdown]
 # ## The number to beat

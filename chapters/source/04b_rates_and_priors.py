@@ -45,7 +45,7 @@ from workbook.plotting import COLOURS
 defaults = (draws, k, steps, batch) == (4, 5, 25, 10)
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 04b has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 04g")
 
 # %% [markdown]
 # ## The data, and where they may shift

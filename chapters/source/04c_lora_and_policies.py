@@ -50,7 +50,7 @@ defaults = (task, k, steps, ranks) == ("handwriting", 10, 80, []) and draws >= 3
 defaults = defaults and arms == ["pixels", "probe", "head", "full", "lora", "lp-ft"]
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 04c has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 04g")
 
 # %% [markdown]
 # ## The pictures, and the same pictures changed

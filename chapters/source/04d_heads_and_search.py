@@ -47,7 +47,7 @@ from workbook.statistics import paired_difference
 defaults = (draws, steps, batch, trials) == (4, 25, 10, 16)
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 04d has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 04g")
 
 # %% [markdown]
 # ## One class: how much head does a frozen network need?

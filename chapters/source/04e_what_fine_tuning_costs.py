@@ -46,7 +46,7 @@ from workbook.statistics import paired_difference
 defaults = draws >= 3 and k == 20 and steps == 25 and rates == [3e-4, 3e-3, 1e-2]
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 04e has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 04g")
 
 # %% [markdown]
 # ## An honest score on the source

@@ -42,7 +42,7 @@ from workbook.plotting import COLOURS
 defaults = k == 20 and steps == 60 and draws >= 3 and rate == 2e-4
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 04f has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 04g")
 
 # %% [markdown]
 # ## One network, two files of code

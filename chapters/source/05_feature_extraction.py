@@ -44,7 +44,7 @@ from workbook.lesson import begin, claim, gpu, record, record_table
 defaults = draws == 5 and ks == [1, 5, 10, 50] and steps == 80 and epochs == 15
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 05 has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 05e")
 
 # %% [markdown]
 # **Feature extraction** (特征提取) means: compute $h = \phi(x) \in \mathbb R^d$ with a frozen backbone, and fit only a small model $y \approx g(h)$. The backbone here is GlyphNet, a small network trained on printed letters: a *stem* (one convolution, then

@@ -43,7 +43,7 @@ from workbook.lesson import begin, claim, record_table
 defaults = draws == 3 and k == 10 and pretraining_steps == 70 and steps == 40
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 05b has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 05e")
 
 # %% [markdown]
 # ## A first number, and a warning

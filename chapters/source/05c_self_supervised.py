@@ -45,7 +45,7 @@ from workbook.lesson import begin, claim, record_table
 defaults = draws == 6 and steps == 250 and not search
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 05c has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 05e")
 
 # %% [markdown]
 # ## Where we start

@@ -44,7 +44,7 @@ from workbook.lesson import begin, claim, record_table
 defaults = draws == 8 and trained_draws == 3 and steps == 80 and not grid
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 05d has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 05e")
 
 # %% [markdown]
 # ## Spoiling a training set on purpose

@@ -43,7 +43,7 @@ from workbook.statistics import mean_interval, paired_difference
 defaults = draws == 200 and few_draws == 8
 begin(None, profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 06 has no photographs: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 06c")
 
 # %% [markdown]
 # ## Covariate shift, made visible

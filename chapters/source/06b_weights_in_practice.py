@@ -46,7 +46,7 @@ from workbook.statistics import mean_interval, paired_difference
 defaults = draws == 20 and net_draws == 12 and steps == 300
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 06b has no photographs: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 06c")
 
 # %% [markdown]
 # ## A sample that is biased on purpose

@@ -42,7 +42,7 @@ from workbook.statistics import mean_interval
 defaults = runs >= 5 and photo_runs >= 3 and source_steps == 60
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 07 has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 07e")
 
 # %% [markdown]
 # ## Two pairs of domains

@@ -46,7 +46,7 @@ from workbook.plotting import COLOURS
 usual = pair_name == "printed to handwriting" and start == "letters" and not grid
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and usual and draws >= 3 and steps == 32)
 if profile != "quick":
-    raise NotImplementedError("lesson 07b has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 07e")
 
 # %% [markdown]
 # ## The pair, and the first numbers

@@ -46,7 +46,7 @@ defaults = draws >= 3 and source_steps == 50 and stream == 320 and noisy_rows ==
 defaults = defaults and levels == [0.0, 0.2, 0.4, 0.6, 0.8]
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 07c has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 07e")
 
 # %% [markdown]
 # ## What is left, and what has to be beaten

@@ -46,7 +46,7 @@ defaults = (pair_name, draws, shift_draws) == ("printed to handwriting", [0, 1, 
 defaults = defaults and len(candidates) == 6 and ratios == [1, 3, 10, 30, 100] and not networks_shifted
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 07d has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 07e")
 
 # %% [markdown]
 # ## One table

@@ -51,7 +51,7 @@ from workbook.plotting import COLOURS
 usual = task == "photo_digits" and (k, steps, teacher_steps, search) == (10, 160, 60, False) and draws >= 3
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and usual)
 if profile != "quick":
-    raise NotImplementedError("lesson 08 has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 08e")
 
 
 # %% [markdown]

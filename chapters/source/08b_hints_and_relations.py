@@ -49,7 +49,7 @@ from workbook.lesson import begin, claim, record, record_table
 defaults = draws == 3 and first_draw == 0 and steps == 180 and not job
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 08b has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 08e")
 
 # %% [markdown]
 # ## Teacher, student, pictures
