@@ -39,7 +39,7 @@ from workbook.lesson import begin, claim, record, record_table
 
 begin("keras", profile=profile, seed=seed, scope=profile == "quick" and (draws, k, steps, long) == (3, 10, 20, 84))
 if profile != "quick":
-    raise NotImplementedError("lesson 08d has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 08e")
 
 # %% [markdown]
 # ## Teacher and student
