@@ -1,4 +1,4 @@
-"""``python -m data_scripts``: list, download, verify and clean the public files of ``registry.toml``."""
+"""``python -m data_scripts``: list, download, verify and clean the public files of ``registry.toml``; backbones too."""
 
 import shutil
 import sys
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from data_scripts.backbone_files import fetch_weights, weights_of
+from data_scripts.backbones import BACKBONES, FRAMEWORKS
 from data_scripts.cache import cache_location, readable_size
 from data_scripts.download import bring, bring_folder, mirror_folder
 from data_scripts.errors import DataError
@@ -49,14 +51,39 @@ def list_files() -> None:
         click.echo(f"    {file.purpose}\n    licence: {file.licence}")
 
 
+@main.command("backbones")
+def list_backbones() -> None:
+    """Show every pre-trained network: which framework has it, where its weights come from, whether they are here."""
+    folders: dict[str, Path] = {}
+    for name, backbone in BACKBONES.items():
+        norm = "batch norm" if backbone.batch_norm else "no batch norm"
+        click.secho(f"{name} · pictures of {backbone.size} × {backbone.size} · {norm}", bold=True)
+        offered = weights_of(name)
+        for framework, spelt in FRAMEWORKS.items():
+            (told,) = [str(one) for one in offered if one.framework == framework] or [f"{spelt}: –"]
+            click.echo(f"    {told}")
+        folders |= {one.origin.partition(",")[0]: one.folder for one in offered}
+    click.secho("Kept in", bold=True)
+    for origin, folder in folders.items():
+        click.echo(f"    {origin}: {folder}")
+    click.echo("Fetch one by its name: python -m data_scripts download NAME")
+
+
 @main.command()
 @click.argument("names", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="Every file that a program can download.")
+@click.option("--all", "every", is_flag=True, help="Every file of the list that a program can download; no backbone's.")
 @click.option("--unpack", is_flag=True, help="Unpack archives too, and say where.")
-def download(names: tuple[str, ...], every: bool, unpack: bool) -> None:
-    """Bring the NAMED files into the cache, from the mirror folder or from their hosts, and check them."""
-    failed = 0
-    for file in _chosen(names, every):
+@click.option("--framework", type=click.Choice(list(FRAMEWORKS)), help="Of a backbone: only this one's weights.")
+def download(names: tuple[str, ...], every: bool, unpack: bool, framework: str | None) -> None:
+    """Bring the NAMED files into the cache, from the mirror folder or from their hosts, and check them.
+
+    A name may also be a backbone's (see 'python -m data_scripts backbones'): its weights come for every framework
+    that has it, each to the folder in which its library looks for them.
+    """
+    networks = [name for name in names if name in BACKBONES]
+    failed = sum(not _bring_backbone(name, framework) for name in networks)
+    names = tuple(name for name in names if name not in BACKBONES)
+    for file in _chosen(names, every) if names or every or not networks else []:
         if every and not file.urls and mirror_folder() is None:
             click.echo(f"{file.name}: by hand only, from {file.page}")
             continue
@@ -71,6 +98,23 @@ def download(names: tuple[str, ...], every: bool, unpack: bool) -> None:
             click.echo(f"{file.name}: {path}\n  licence: {file.licence}\n  cite: {file.citation}")
     if failed:
         raise SystemExit(1)
+
+
+def _bring_backbone(name: str, framework: str | None) -> bool:
+    """Bring the weights of a backbone and say where they are; return whether that worked for each framework."""
+    worked = True
+    wanted = [framework] if framework else [one.framework for one in weights_of(name)]
+    for one in wanted:
+        try:
+            path = fetch_weights(name, one, progress=sys.stderr.isatty())
+            (weights,) = [other for other in weights_of(name) if other.framework == one]
+        except DataError as error:
+            click.echo(str(error), err=True)
+            worked = False
+        else:
+            told = f"{name}, {FRAMEWORKS[one]}: {path}\n  licence: {weights.licence}\n  cite: {weights.citation}"
+            click.echo(told)
+    return worked
 
 
 @main.command()

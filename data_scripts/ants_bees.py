@@ -5,6 +5,8 @@ pictures, and some of the very pictures may be among those it was trained on. A 
 network will do on things that ImageNet does not hold.
 """
 
+from dataclasses import replace
+
 from data_scripts.download import fetch_folder
 from data_scripts.image_folder import SUFFIXES, PhotoTask, read_image_folder
 
@@ -25,4 +27,5 @@ def load_ants_bees(*, split_seed: int = 0, size: int = 224) -> PhotoTask:
     # The archive's only GIF is a web server's "image not found".
     suffixes = tuple(suffix for suffix in SUFFIXES if suffix != ".gif")
     folder = fetch_folder("hymenoptera_data.zip")
-    return read_image_folder(folder, size=size, split_seed=split_seed, suffixes=suffixes)
+    task = read_image_folder(folder, size=size, split_seed=split_seed, suffixes=suffixes)
+    return replace(task, name="ants_bees")

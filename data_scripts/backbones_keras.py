@@ -1,13 +1,16 @@
 """Pre-trained backbones in Keras: pictures to pooled features, with the preprocessing that belongs to the weights."""
 
 import importlib
+from collections.abc import Callable
 
 import keras
 from keras import layers
 
 from data_scripts.backbones import find_backbone
+from data_scripts.errors import DownloadError
 from data_scripts.glyphnet_keras import build_backbone as build_glyphnet_backbone
 from data_scripts.glyphnet_keras import load_backbone as load_glyphnet_backbone
+from data_scripts.keras_files import fetch_keras_weights
 from data_scripts.squeezenet_keras import build_squeezenet, load_squeezenet
 
 _MODULES = {
@@ -84,12 +87,25 @@ def load_backbone(name: str, *, pretrained: bool = True) -> keras.Model:
     if found.keras == "registry":
         return load_squeezenet() if pretrained else build_squeezenet()
     images = keras.Input(shape, name="pictures")
-    # EfficientNet's and MobileNetV3's preprocessing are layers of their own: this one does nothing there.
+    # EfficientNet's and MobileNetV3's preprocessing are layers of their own: this one brings pictures to 255 there.
     prepared = Preprocess(_MODULES[found.keras], name="preprocess")(images)
-    network = getattr(keras.applications, found.keras)(
-        weights="imagenet" if pretrained else None, include_top=False, pooling="avg", input_tensor=prepared
-    )
+    settings = {"include_top": False, "pooling": "avg", "input_tensor": prepared, "input_shape": shape}
+    build = getattr(keras.applications, found.keras)
+    network = _with_weights(build, found.keras, settings) if pretrained else build(weights=None, **settings)
     return keras.Model(images, network.output, name=name)
+
+
+def _with_weights(build: Callable[..., keras.Model], network: str, settings: dict) -> keras.Model:
+    """Return a network of keras.applications with the weights in Keras's folder, brought there first."""
+    path = fetch_keras_weights(network)
+    try:
+        # By name and not by path: EfficientNet scales its pictures otherwise when it is given a path.
+        return build(weights="imagenet", **settings)
+    except (OSError, ValueError, KeyError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise DownloadError(
+            f"{path} does not hold the weights of {network}: {told}. Delete it and run this again"
+        ) from error
 
 
 def _flat(images: keras.KerasTensor, prepared: keras.KerasTensor, network: keras.Model, name: str) -> keras.Model:

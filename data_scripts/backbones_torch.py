@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -10,9 +11,11 @@ from torchvision import models
 
 from data_scripts.backbones import find_backbone
 from data_scripts.cifar_resnet import CifarResNet, load_cifar_resnet
+from data_scripts.errors import DownloadError
 from data_scripts.glyphnet_torch import GlyphNet
 from data_scripts.pretrained_torch import load_glyphnet
 from data_scripts.squeezenet_torch import SqueezeNet, load_squeezenet
+from data_scripts.torch_files import fetch_torch_weights
 
 
 class Standardise(nn.Module):
@@ -153,9 +156,19 @@ def _cifar_resnet(depth: int, pretrained: bool) -> Backbone:
     return Backbone(f"cifar_resnet{depth}", 32, prepare, stages, AveragePool())
 
 
+def _with_weights(builder: str, weights: models.WeightsEnum) -> nn.Module:
+    """Return a network of torchvision with the weights in PyTorch's folder, brought there first."""
+    path = fetch_torch_weights(str(weights))
+    try:
+        return models.get_model(builder, weights=weights)
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise DownloadError(f"{path} does not hold the weights of {builder}: {told}") from error
+
+
 def _torchvision(name: str, size: int, weights: models.WeightsEnum, pretrained: bool) -> Backbone:
     builder = type(weights).__name__.removesuffix("_Weights").lower()
-    network = models.get_model(builder, weights=weights if pretrained else None)
+    network = _with_weights(builder, weights) if pretrained else models.get_model(builder, weights=None)
     preset = weights.transforms()
     prepare = Standardise(tuple(preset.mean), tuple(preset.std))
     if isinstance(network, models.VisionTransformer):
@@ -183,12 +196,13 @@ def load_backbone(name: str, *, pretrained: bool = True) -> Backbone:
 
     Args:
         name: one of `data_scripts.backbones.BACKBONES` that PyTorch has; its ``size`` stands there.
-        pretrained: with its public weights, which are fetched when they are not in the cache (torchvision keeps its own
-            in ``TORCH_HOME``); otherwise at random, from PyTorch's global random numbers, with the same preprocessing.
+        pretrained: with its public weights, which are fetched when they are not in the cache (torchvision's are kept in
+            ``TORCH_HOME``, the hub's in ``HF_HOME``); otherwise at random, from PyTorch's global random numbers, with
+            the same preprocessing.
 
     Raises:
-        BackboneError: no such backbone, or Keras only.
-        DownloadError: its weights are not in the cache and cannot be fetched.
+        BackboneError: no such backbone, Keras only, or the package that it needs is not installed.
+        DownloadError: its weights are not in the cache and cannot be fetched, or what is there is something else.
     """
     found = find_backbone(name, "torch")
     if name == "glyphnet":
@@ -197,4 +211,8 @@ def load_backbone(name: str, *, pretrained: bool = True) -> Backbone:
         return _squeezenet(pretrained)
     if name.startswith("cifar_resnet"):
         return _cifar_resnet(int(name.removeprefix("cifar_resnet")), pretrained)
+    if found.torch == "hub":
+        from data_scripts.backbones_hub import load_hub_backbone  # it needs packages that few have
+
+        return load_hub_backbone(name, pretrained)
     return _torchvision(name, found.size, models.get_weight(found.torch), pretrained)

@@ -65,9 +65,11 @@ def fetch_folder(name: str, *, progress: bool = False) -> Path:
     return bring_folder(lookup(name), progress=progress)
 
 
-def bring(file: PublicFile, *, progress: bool = False) -> Path:
-    """Do what `fetch` does, for an entry that need not be in the registry."""
-    path = downloads_folder() / file.name
+def bring(file: PublicFile, *, progress: bool = False, folder: Path | None = None) -> Path:
+    """Do what `fetch` does, for an entry that need not be in the registry, and into another folder if one is given."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    path = (folder or downloads_folder()) / file.name
     with locked(path):
         tries = _check_cached(file, path)
         if path.exists():

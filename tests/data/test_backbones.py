@@ -25,3 +25,4 @@ def test_the_table_shows_every_backbone_and_who_has_it():
     lines = table().splitlines()
     assert len(lines) == 2 + len(BACKBONES)
     assert "| `vit_b_16` | 224 × 224 | yes | – | – |" in lines
+    assert "| `dinov2_small` | 224 × 224 | with `timm` | – | – |" in lines
