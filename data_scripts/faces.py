@@ -3,11 +3,17 @@
 Source: G. B. Huang et al., Labeled Faces in the Wild, University of Massachusetts technical report 07-49, 2007.
 """
 
+import warnings
+
 import numpy as np
 from PIL import Image
-from skimage.data import lfw_subset
 
 from data_scripts.task import Task, split_rows
+
+with warnings.catch_warnings():
+    # scikit-image's downloader, which is not used here, warns of a missing progress bar in a notebook.
+    warnings.simplefilter("ignore")
+    from skimage.data import lfw_subset
 
 FACES = 100
 """The first hundred pictures show faces, the other hundred do not."""

@@ -21,7 +21,9 @@ from data_scripts.cache import readable_size
 from data_scripts.errors import ImageFolderError
 from data_scripts.task import Task, split_rows
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+NOT_READ = (".heic", ".heif", ".avif", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".psd", ".jxl")
+"""Pictures of these kinds are not read, but counted in a notice: many telephones make nothing else."""
 MOST_PIXELS = 80_000_000
 """A picture of more pixels is refused unread: it would take a gigabyte to decode, and may be meant to."""
 MOST_BYTES = 3_000_000_000
@@ -109,8 +111,10 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
         scale = 257 if values.max(initial=0) > 255 else 1
         picture = Image.fromarray((values / scale).round().clip(0, 255).astype(np.uint8))
     elif picture.mode == "F":
-        values = np.asarray(picture)
-        picture = Image.fromarray((values * (255 if values.max(initial=0) <= 1 else 1)).clip(0, 255).astype(np.uint8))
+        values = np.nan_to_num(np.asarray(picture))
+        largest = values.max(initial=0)
+        scale = 255 if largest <= 1 else 1 if largest <= 255 else 1 / 257
+        picture = Image.fromarray((values * scale).round().clip(0, 255).astype(np.uint8))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
@@ -126,7 +130,10 @@ def _pictures(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 
 
 def _folders(folder: Path) -> dict[str, Path]:
-    visible = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
+    try:
+        visible = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
+    except PermissionError as error:
+        raise ImageFolderError(f"{folder}: may not be read; change its permissions") from error
     return {path.name: path for path in sorted(visible, key=lambda path: _natural(path.name))}
 
 
@@ -219,7 +226,27 @@ def read_image_folder(
             f"{folder} holds {len(paths):,} pictures, {readable_size(needed)} when decoded, more than "
             f"{readable_size(MOST_BYTES)}: read fewer with per_class={max(4, int(len(paths) / len(class_names) / 4))}"
         )
-    return _assemble(folder, class_names, paths, np.array(labels, np.int64), np.array(part_of), size, split_seed, crop)
+    notices = _kinds_not_read(folder, [classes[name] for classes in class_folders.values() for name in classes])
+    if not paths:
+        raise ImageFolderError(
+            f"{folder}: the folders {', '.join(map(repr, class_names))} hold no picture; kinds that are read: "
+            + ", ".join(suffixes)
+            + "".join(f"\n  {notice}" for notice in notices)
+        )
+    columns = np.array(labels, np.int64), np.array(part_of)
+    return _assemble(folder, class_names, tuple(class_folders), paths, *columns, size, split_seed, crop, notices)
+
+
+def _kinds_not_read(folder: Path, class_folders: Sequence[Path]) -> list[str]:
+    found = [path for one in class_folders for path in _pictures(one, NOT_READ)]
+    if not found:
+        return []
+    kinds = ", ".join(sorted({path.suffix.lower() for path in found}))
+    shown = "; ".join(path.relative_to(folder).as_posix() for path in found[:3])
+    return [
+        f"{len(found)} files of kinds that are not read ({kinds}), convert them to JPEG or PNG: "
+        f"{shown}{'; …' if len(found) > 3 else ''}"
+    ]
 
 
 def _class_names(folder: Path, class_folders: dict[str, dict[str, Path]]) -> tuple[str, ...]:
@@ -253,16 +280,18 @@ def _decode_all(paths: Sequence[Path], size: int, crop: float) -> list[np.ndarra
 def _assemble(
     folder: Path,
     class_names: tuple[str, ...],
+    parts: tuple[str, ...],
     paths: list[Path],
     labels: np.ndarray,
     part_of: np.ndarray,
     size: int,
     split_seed: int,
     crop: float,
+    notices: list[str],
 ) -> PhotoTask:
     decoded = _decode_all(paths, size, crop)
     names = [path.relative_to(folder).as_posix() for path in paths]
-    notices = []
+    notices = list(notices)
     failed = [(name, told) for name, told in zip(names, decoded, strict=True) if isinstance(told, str)]
     if failed:
         shown = "; ".join(f"{name}: {told}" for name, told in failed[:5])
@@ -272,10 +301,11 @@ def _assemble(
     keep, told = _look_for_duplicates(names, labels, part_of, digests, keep)
     notices += told
     for label, name in enumerate(class_names):
-        for part in dict.fromkeys(part_of):
+        for part in parts:
             here = keep & (labels == label) & (part_of == part)
             least = LEAST_A_CLASS if part == "all" else 1
-            if part != "validation" and here.sum() < least:
+            scored = part != "validation" or "test" not in parts
+            if scored and here.sum() < least:
                 where = "" if part == "all" else f" in {part}"
                 raise ImageFolderError(
                     f"{folder}: class {name!r} has {here.sum()} pictures{where} that can be read, expected at least "

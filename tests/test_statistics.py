@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from workbook.statistics import Interval, mean_interval, paired_difference
+from workbook.statistics import Interval, mean_interval, paired_difference, wilson_interval
 
 # Student's own example (1908, 'The probable error of a mean'): hours of sleep gained by ten patients with two drugs.
 FIRST_DRUG = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
@@ -72,3 +72,24 @@ def test_what_has_no_mean_is_refused(values):
 def test_pairs_need_the_same_number_of_draws():
     with pytest.raises(ValueError, match="the same draws: got 3 and 2"):
         paired_difference([1, 2, 3], [1, 2])
+
+
+@pytest.mark.parametrize(("right", "of"), [(0, 10), (1, 10), (7, 12), (142, 153), (153, 153), (1, 1)])
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_wilsons_interval_is_scipys(right, of, confidence):
+    share, low, high = wilson_interval(right, of, confidence=confidence)
+    expected = stats.binomtest(right, of).proportion_ci(confidence, method="wilson")
+    assert (share, low, high) == pytest.approx((right / of, expected.low, expected.high), abs=1e-12)
+
+
+def test_wilsons_interval_by_hand():
+    # 1 of 2 with z = 1: centre (1/2 + 1/4) / (3/2) = 1/2, half √(1/2 · (1/4 + 1/8)) / (3/2) = √3 / 6.
+    confidence = stats.norm.cdf(1) - stats.norm.cdf(-1)
+    half = np.sqrt(3) / 6
+    assert wilson_interval(1, 2, confidence=confidence) == pytest.approx((0.5, 0.5 - half, 0.5 + half), abs=1e-12)
+
+
+@pytest.mark.parametrize(("right", "of"), [(0, 0), (3, 2), (-1, 5)])
+def test_impossible_counts_have_no_interval(right, of):
+    with pytest.raises(ValueError, match="at least one trial, got right="):
+        wilson_interval(right, of)

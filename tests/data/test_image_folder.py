@@ -142,6 +142,46 @@ def test_one_class_and_an_empty_class_are_named(tmp_path):
         read_image_folder(tmp_path)
 
 
+def test_folders_without_any_picture_are_named_and_other_kinds_counted(tmp_path):
+    for name in ("cats", "dogs"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(
+        ImageFolderError, match=r"the folders 'cats', 'dogs' hold no picture; kinds that are read: \.jpg"
+    ):
+        read_image_folder(tmp_path)
+    (tmp_path / "cats" / "1.HEIC").write_bytes(b"x")
+    with pytest.raises(ImageFolderError, match=r"1 files of kinds that are not read \(\.heic\).*cats/1\.HEIC"):
+        read_image_folder(tmp_path)
+
+
+def test_pictures_of_kinds_that_are_not_read_get_a_notice_among_others(tmp_path):
+    fill(tmp_path)
+    for i in range(4):
+        (tmp_path / "cats" / f"{i}.heic").write_bytes(b"x")
+    task = read_image_folder(tmp_path, size=16)
+    assert len(task.labels) == 16
+    (notice,) = task.notices
+    assert notice.startswith("4 files of kinds that are not read (.heic), convert them")
+
+
+@pytest.mark.parametrize("part", ["test", "val"])
+def test_a_part_with_nothing_but_empty_class_folders_is_not_a_test_set(part, tmp_path):
+    given_parts(tmp_path, "train")
+    for name in ("cats", "dogs"):
+        (tmp_path / part / name).mkdir(parents=True)
+    with pytest.raises(ImageFolderError, match=r"class 'cats' has 0 pictures in (test|validation)"):
+        read_image_folder(tmp_path, size=16)
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    with pytest.raises(ImageFolderError, match="may not be read; change its permissions"):
+        read_image_folder(tmp_path)
+
+
 def test_a_class_of_broken_pictures_is_an_empty_class_and_says_why(tmp_path):
     fill(tmp_path)
     shutil.rmtree(tmp_path / "dogs")
@@ -255,6 +295,15 @@ def test_sixteen_bits_are_brought_to_eight_and_not_cut_off(tmp_path):
     grey = np.tile(np.linspace(0, 65535, 32).astype(np.uint16), (32, 1))
     Image.fromarray(grey).save(tmp_path / "deep.png")
     small = decode(tmp_path / "deep.png", 32)[0, :, 0].astype(int)
+    assert np.abs(small - np.linspace(0, 255, 32)).max() <= 3
+
+
+@pytest.mark.parametrize("largest", [1.0, 255.0, 65535.0])
+def test_floats_are_brought_to_eight_bits_and_not_cut_off(largest, tmp_path):
+    values = np.tile(np.linspace(0, largest, 32).astype(np.float32), (32, 1))
+    values[0, 0] = np.nan
+    Image.fromarray(values).save(tmp_path / "f.tif")
+    small = decode(tmp_path / "f.tif", 32)[8, :, 0].astype(int)
     assert np.abs(small - np.linspace(0, 255, 32)).max() <= 3
 
 

@@ -6,6 +6,7 @@ import torch
 from sklearn.model_selection import GridSearchCV
 from torch.utils.data import DataLoader
 
+from data_scripts.backbones_torch import Backbone, ClassToken, as_pictures, load_backbone
 from data_scripts.glyphnet_torch import GlyphNet
 from workbook.methods.features import (
     CLASSIFIERS,
@@ -19,7 +20,7 @@ from workbook.methods.features import (
     pool,
     prototypes,
 )
-from workbook.methods.torch.features import extract_layers, numbered
+from workbook.methods.torch.features import extract_layers, numbered, stage_features
 from workbook.methods.torch.training import extract_features
 
 
@@ -146,3 +147,48 @@ def test_a_row_that_comes_twice_is_refused(network):
 def test_a_layer_without_maps_is_refused(network):
     with pytest.raises(ValueError, match="feature maps"):
         extract_layers(network, ["head"], DataLoader(numbered(torch.rand(2, 1, 32, 32), torch.zeros(2)), 2))
+
+
+def test_stage_features_are_those_of_every_stage_whatever_the_batch():
+    pictures = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8)
+    backbone = load_backbone("glyphnet")
+    backbone.train()
+    features = stage_features(backbone, pictures, batch=3)
+    assert len(features) == 8
+    assert list(features)[:2] == [("stem", "average"), ("stem", "max")]
+    with torch.inference_mode():
+        whole = backbone(as_pictures(pictures)).numpy()
+        first = backbone.split("block1")[0](as_pictures(pictures)).amax(dim=(2, 3)).numpy()
+    np.testing.assert_allclose(features["block3", "average"], whole, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(features["stem", "max"], first, rtol=1e-4, atol=1e-5)
+
+
+class Halves(torch.nn.Module):
+    """Stands for a transformer: pictures to tokens, one for the upper and one for the lower half."""
+
+    def forward(self, images):
+        return torch.stack([half.mean(dim=(2, 3)) for half in images.chunk(2, dim=2)], dim=1)
+
+
+def test_stage_features_of_a_transformer_pool_its_tokens():
+    pictures = np.zeros((2, 8, 8, 3), np.uint8)
+    pictures[:, :4] = 255
+    backbone = Backbone("halves", 8, torch.nn.Identity(), {"tokens": Halves()}, ClassToken(torch.nn.Identity()))
+    features = stage_features(backbone, pictures)
+    assert np.array_equal(features["tokens", "average"], np.full((2, 3), 0.5))
+    assert np.array_equal(features["tokens", "max"], np.ones((2, 3)))
+
+
+def test_stage_features_scale_pictures_of_another_size():
+    slope = np.linspace(0, 255, 32)
+    pictures = np.stack([np.add.outer(slope, slope) / 2, np.add.outer(slope, slope[::-1]) / 2])
+    pictures = np.repeat(pictures[..., None], 3, axis=-1).astype(np.uint8)
+    larger = pictures.repeat(4, axis=1).repeat(4, axis=2)
+    backbone = load_backbone("glyphnet")
+    small, large = (stage_features(backbone, one)["block3", "average"] for one in (pictures, larger))
+    np.testing.assert_allclose(large, small, atol=0.05 * np.abs(small).max())  # antialiasing blurs a little
+
+
+def test_stage_features_refuse_what_is_no_decoded_picture():
+    with pytest.raises(ValueError, match="float64 and shape"):
+        stage_features(load_backbone("glyphnet"), np.zeros((2, 32, 32, 3)))
