@@ -42,7 +42,7 @@ from workbook.plotting import COLOURS
 defaults = draws == 3 and teacher_steps == 60 and student_steps == 100 and repeats >= 20
 begin("torch", profile=profile, seed=seed, scope=profile == "quick" and defaults)
 if profile != "quick":
-    raise NotImplementedError("lesson 08c has no photographs yet: run it with profile = 'quick'")
+    raise NotImplementedError("this lesson runs at profile = 'quick'; its chapter's photographs are in 08e")
 
 # %% [markdown]
 # ## A teacher, three students
