@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from data_scripts.errors import BackboneError
 from data_scripts.hub_files import HUB_MODELS
+from data_scripts.squeezenet_weights import FILE as SQUEEZENET
 
 FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras"}
 
@@ -38,9 +39,7 @@ class Backbone:
 
 BACKBONES: Mapping[str, Backbone] = {
     "glyphnet": Backbone(32, "shipped", "shipped"),
-    "squeezenet": Backbone(
-        224, "registry", "registry", False, "squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    ),
+    "squeezenet": Backbone(224, "registry", "registry", False, SQUEEZENET),
     "resnet18": Backbone(224, "ResNet18_Weights.IMAGENET1K_V1"),
     "resnet50": Backbone(224, "ResNet50_Weights.IMAGENET1K_V2", "ResNet50"),
     "vgg16": Backbone(224, "VGG16_Weights.IMAGENET1K_V1", "VGG16", batch_norm=False),

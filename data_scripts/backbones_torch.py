@@ -10,7 +10,7 @@ from torch import nn
 from torchvision import models
 
 from data_scripts.backbones import find_backbone
-from data_scripts.cifar_resnet import CifarResNet, load_cifar_resnet
+from data_scripts.cifar_resnet import MEAN, STD, CifarResNet, load_cifar_resnet
 from data_scripts.errors import DownloadError
 from data_scripts.glyphnet_torch import GlyphNet
 from data_scripts.pretrained_torch import load_glyphnet
@@ -141,8 +141,8 @@ def _squeezenet(pretrained: bool) -> Backbone:
     return Backbone("squeezenet", 224, network.prepare, stages, AveragePool())
 
 
-def _glyphnet(pretrained: bool) -> Backbone:
-    network = load_glyphnet() if pretrained else GlyphNet(2)
+def glyphnet_backbone(network: GlyphNet) -> Backbone:
+    """Return a GlyphNet's parts, all but its head, as a backbone of pictures in colour; the weights are shared."""
     stages = {"stem": nn.Sequential(network.stem, network.stem_bn, nn.ReLU())}
     stages |= {name: getattr(network, name) for name in ("block1", "block2", "block3")}
     return Backbone("glyphnet", 32, Grey(), stages, AveragePool())
@@ -152,8 +152,7 @@ def _cifar_resnet(depth: int, pretrained: bool) -> Backbone:
     network = load_cifar_resnet(depth) if pretrained else CifarResNet(depth)
     stages = {"stem": nn.Sequential(network.conv1, network.bn1, nn.ReLU())}
     stages |= {name: getattr(network, name) for name in ("layer1", "layer2", "layer3")}
-    prepare = Standardise(tuple(network.mean.flatten().tolist()), tuple(network.std.flatten().tolist()))
-    return Backbone(f"cifar_resnet{depth}", 32, prepare, stages, AveragePool())
+    return Backbone(f"cifar_resnet{depth}", 32, Standardise(MEAN, STD), stages, AveragePool())
 
 
 def _with_weights(builder: str, weights: models.WeightsEnum) -> nn.Module:
@@ -206,7 +205,7 @@ def load_backbone(name: str, *, pretrained: bool = True) -> Backbone:
     """
     found = find_backbone(name, "torch")
     if name == "glyphnet":
-        return _glyphnet(pretrained)
+        return glyphnet_backbone(load_glyphnet() if pretrained else GlyphNet(2))
     if name == "squeezenet":
         return _squeezenet(pretrained)
     if name.startswith("cifar_resnet"):

@@ -10,15 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from data_scripts.backbones import BACKBONES
 from data_scripts.download import fetch
 from data_scripts.errors import DataError
 
-FILES = {
-    20: "resnet20-12fca82f.th",
-    32: "resnet32-d509ac18.th",
-    44: "resnet44-014dd654.th",
-    56: "resnet56-4bfd9763.th",
-}
+FILES = {depth: BACKBONES[f"cifar_resnet{depth}"].file for depth in (20, 32, 44, 56)}
 """Depth → name in ``registry.toml``."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of red, green and blue: ImageNet's, which these weights were trained with though the pictures are CIFAR's."""

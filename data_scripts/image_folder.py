@@ -63,6 +63,11 @@ class PhotoTask(Task):
         return "\n".join([*lines, *(f"note: {notice}" for notice in self.notices)])
 
 
+def in_colour(images: np.ndarray) -> np.ndarray:
+    """Turn grey float images ``(N, H, W)`` in [0, 1] into uint8 pictures ``(N, H, W, 3)``, three equal channels."""
+    return np.repeat((255 * images).round().astype(np.uint8)[..., None], 3, axis=-1)
+
+
 def decode(path: Path, size: int, *, crop: float = 1.0) -> np.ndarray:
     """Return the central square of a picture, ``(size, size, 3)`` uint8, as a person would see it.
 

@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from data_scripts.ants_bees import load_ants_bees
 from data_scripts.errors import ImageFolderError
-from data_scripts.image_folder import PhotoTask, read_image_folder
+from data_scripts.image_folder import PhotoTask, in_colour, read_image_folder
 from data_scripts.office import load_office
 from data_scripts.photo_digits import load_photo_digits
 
@@ -29,10 +27,10 @@ def load_photo_digits_as_pictures(*, split_seed: int = 0, size: int = 32) -> Pho
     if size != 32:
         raise ValueError(f"photo_digits has pictures of 32 pixels, and this backbone wants {size}: use glyphnet")
     task = load_photo_digits(split_seed=split_seed)
-    grey = (255 * task.inputs).round().astype(np.uint8)
-    pictures = np.repeat(grey[..., None], 3, axis=-1)
-    paths = tuple(f"digit {row}" for row in range(len(grey)))
-    return PhotoTask(task.name, pictures, task.labels, task.class_names, task.train, task.validation, task.test, paths)
+    paths = tuple(f"digit {row}" for row in range(len(task.labels)))
+    return PhotoTask(
+        task.name, in_colour(task.inputs), task.labels, task.class_names, task.train, task.validation, task.test, paths
+    )
 
 
 LOADERS: dict[str, Callable[..., PhotoTask]] = {

@@ -5,16 +5,14 @@ background set only Balinese, Early Aramaic and Korean are unseen; and of the le
 like digits are unseen by the GlyphNet that was trained without them.
 """
 
-from collections import OrderedDict
-
 import numpy as np
 import torch
-from torch import nn
 
 from data_scripts.augment_glyphs import augment
-from data_scripts.backbones_torch import AveragePool, Backbone, Grey
+from data_scripts.backbones_torch import Backbone, glyphnet_backbone
 from data_scripts.glyphnet_weights import WEIGHTS, read_letters
 from data_scripts.glyphs import load_glyphs
+from data_scripts.image_folder import in_colour
 from data_scripts.omniglot import load_omniglot
 from data_scripts.photographs import photo_patches
 from data_scripts.pretrained_torch import load_glyphnet
@@ -25,10 +23,7 @@ MET_IN_PRINT = ("Greek", "Latin")
 
 def load_glyphnet_without_lookalikes() -> Backbone:
     """Return, as a backbone, the GlyphNet that was trained without the letters that look like digits."""
-    layers = OrderedDict(load_glyphnet(WITHOUT_LOOKALIKES).named_children())
-    stages = {"stem": nn.Sequential(layers["stem"], layers["stem_bn"], nn.ReLU())}
-    stages |= {name: layers[name] for name in ("block1", "block2", "block3")}
-    return Backbone("glyphnet", 32, Grey(), stages, AveragePool())
+    return glyphnet_backbone(load_glyphnet(WITHOUT_LOOKALIKES))
 
 
 def printed_lookalikes(*, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -45,7 +40,7 @@ def printed_lookalikes(*, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str,
     rows, labels, names = _only([name not in met for name in letters.class_names], letters.labels, letters.class_names)
     patches = torch.from_numpy(photo_patches(1000, half="task", seed=seed) / 255).float()[:, None]
     ink = torch.from_numpy(letters.inputs[rows])[:, None]
-    return _grey(augment(ink, patches, torch.Generator().manual_seed(seed))[:, 0].numpy()), labels, names
+    return in_colour(augment(ink, patches, torch.Generator().manual_seed(seed))[:, 0].numpy()), labels, names
 
 
 def omniglot_unseen() -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -57,7 +52,7 @@ def omniglot_unseen() -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     task = load_omniglot()
     wanted = [name.split("/")[0] not in MET_IN_PRINT for name in task.class_names]
     rows, labels, names = _only(wanted, task.labels, task.class_names)
-    return _grey(task.inputs[rows]), labels, names
+    return in_colour(task.inputs[rows]), labels, names
 
 
 def _only(
@@ -67,7 +62,3 @@ def _only(
     keep = np.flatnonzero(wanted)
     rows = np.flatnonzero(np.isin(labels, keep))
     return rows, np.searchsorted(keep, labels[rows]), tuple(names[label] for label in keep)
-
-
-def _grey(images: np.ndarray) -> np.ndarray:
-    return np.repeat((255 * images).round().astype(np.uint8)[..., None], 3, axis=-1)

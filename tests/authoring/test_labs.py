@@ -94,9 +94,11 @@ def test_a_solution_that_makes_no_lab_is_named(sources, said):
 
 def test_the_gate_wants_the_lab_that_the_text_makes(toy):
     pair, solution, lab = toy
-    assert any("its checks judge []" in finding for finding in lab_findings(pair, solution))
+    assert any("its checks judge []" in finding for finding in lab_findings(pair, solution, solution))
     lab.cells[3].source = "another text"
     nbformat.write(lab, pair.lab)
-    assert any("labs/99_toy.ipynb and the solution's text disagree" in f for f in lab_findings(pair, solution))
+    assert any(
+        "labs/99_toy.ipynb and the solution's text disagree" in f for f in lab_findings(pair, solution, solution)
+    )
     pair.lab.unlink()
-    assert "has no lab yet" in lab_findings(pair, solution)[0]
+    assert "has no lab yet" in lab_findings(pair, solution, solution)[0]

@@ -69,37 +69,39 @@ def pair_findings(pair: Pair) -> list[str]:
     except (nbformat.reader.NotJSONError, OSError) as error:
         return [f"{pair.name}: this file cannot be read as a notebook: {excerpt(str(error))}"]
     try:
-        differing = disagreements(read_source(pair.source), notebook)
+        text = read_source(pair.source)
+        differing = disagreements(text, notebook)
+        of_lab = lab_findings(pair, text, notebook)
     except PairingError as error:
-        differing = [str(error)]
+        differing, of_lab = [str(error)], []
     build = f"run `python -m workbook build {pair.source.stem}`"
     return [
         *(f"{pair.name}: notebook and text disagree: {message}; {build}" for message in differing),
-        *lab_findings(pair, notebook),
+        *of_lab,
         *source_findings(notebook, pair.name),
         *output_findings(notebook, pair.name),
     ]
 
 
-def lab_findings(pair: Pair, executed: NotebookNode) -> list[str]:
+def lab_findings(pair: Pair, solution: NotebookNode, executed: NotebookNode) -> list[str]:
     """Check that a solution gets all points, that its lab is the one its text makes, and that it gives nothing away."""
-    if pair.lab is None or not pair.source.is_file():
+    if pair.lab is None:
         return []
     build = f"run `python -m workbook build {pair.source.stem}`"
     if not pair.lab.is_file():
         return [f"{pair.name}: it has no lab yet; {build}"]
     try:
-        solution = read_source(pair.source)
         expected, lab = make_lab(solution), nbformat.read(pair.lab, as_version=nbformat.NO_CONVERT)
-    except (PairingError, LabError) as error:
+    except LabError as error:
         return [f"{pair.name}: {error}"]
     found = [
         f"labs/{pair.lab.name} and the solution's text disagree: {m}; {build}" for m in disagreements(expected, lab)
     ]
-    announced, judged = [one.id for one in headings(solution)], [one["id"] for one in read_checks(executed)]
+    checks = read_checks(executed)
+    announced, judged = [one.id for one in headings(solution)], [one["id"] for one in checks]
     if announced != judged:
         found.append(f"{pair.name}: its headings announce {announced}, its checks judge {judged}")
-    wrong = [one["id"] for one in read_checks(executed) if one["points"] != one["out_of"]]
+    wrong = [one["id"] for one in checks if one["points"] != one["out_of"]]
     if wrong:
         found.append(f"{pair.name}: the solution itself does not get all points for {', '.join(wrong)}")
     if any(cell.get("outputs") for cell in lab.cells):

@@ -1,6 +1,8 @@
 """Commands for the labs of a learner (``start``, ``reset``, ``catch-up``, ``progress``) and of a class."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -95,15 +97,10 @@ def class_report(folder: Path) -> None:
         console.print(f"not read: {name}: {reason}", soft_wrap=True)
 
 
-class _told:
-    """Turns the errors of a kind into one line and exit status 1."""
-
-    def __init__(self, kind: type[Exception]):
-        self.kind = kind
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, self.kind):
-            raise click.ClickException(str(error)) from error
+@contextmanager
+def _told(kind: type[Exception]) -> Iterator[None]:
+    """Turn the errors of a kind into one line and exit status 1."""
+    try:
+        yield
+    except kind as error:
+        raise click.ClickException(str(error)) from error

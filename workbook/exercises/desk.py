@@ -1,6 +1,5 @@
 """The folder where a learner works: labs are copied to it, never over anything; every change keeps what was there."""
 
-import os
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,7 +8,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from workbook.exercises.progress import FOLDER, MY_LABS
+from workbook.exercises.progress import FOLDER, MY_LABS, write_whole
 from workbook.paths import LABS, SOLUTIONS
 
 
@@ -65,7 +64,7 @@ def reset(name: str, *, labs: Path = LABS, desk: Path = MY_LABS) -> tuple[Path, 
     lab = find_lab(name, labs)
     mine = _mine(lab, desk)
     kept = _backup(mine)
-    _write(mine, lab.read_bytes())
+    write_whole(mine, lab.read_bytes())
     return mine, kept
 
 
@@ -99,7 +98,7 @@ def catch_up(exercise_id: str, *, labs: Path = LABS, solutions: Path = SOLUTIONS
             filled.append(f"{parts[1]:0>2}.{number}")
     if filled:
         _backup(mine)
-        _write(mine, (nbformat.writes(notebook) + "\n").encode())
+        write_whole(mine, (nbformat.writes(notebook) + "\n").encode())
     return list(dict.fromkeys(filled))
 
 
@@ -128,9 +127,3 @@ def _backup(path: Path) -> Path:
             return kept
         except FileExistsError:
             number += 1
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    os.replace(part, path)

@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from workbook.exercises.exercise import Lab, NotAttempted, Wrong
-from workbook.exercises.values import as_array, as_number, is_close, must_return
+from workbook.exercises.values import as_array, as_number, is_close, must_return, tell_apart
 
 LAB = Lab("01")
 
@@ -148,16 +148,15 @@ def check_crossing(draw: np.random.Generator, crossing: Callable) -> str:
         found, root = ask(floor, frozen, trained), (trained - frozen) / floor
         if is_close(found, root**2):
             continue
-        for known, said in (
+        mistakes = (
             (root, "that is √k, not k"),
             ((trained / floor) ** 2, "that is where the trained error has come down to the floor; the frozen network's "
              "error still stands above the floor there"),
             (((trained + frozen) / floor) ** 2, "a sign went wrong on the way from one side to the other"),
             (1 / root**2, "upside down: the higher the floor, the *sooner* the trained network should lead"),
             (1 / root, "upside down: the higher the floor, the *sooner* the trained network should lead"),
-        ):  # fmt: skip
-            if is_close(found, known, rtol=0.01):
-                raise Wrong(said)
+        )  # fmt: skip
+        tell_apart(found, mistakes, rtol=0.01)
         if is_close(found, np.round(root**2), rtol=0) or is_close(found, np.ceil(root**2), rtol=0):
             raise Wrong("right but for rounding: return the k of the crossing as it comes out", share=0.5)
         raise Wrong("the two errors differ at the k that you return: put it into both formulas")

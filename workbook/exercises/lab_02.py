@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from workbook.exercises.exercise import Lab, Wrong
-from workbook.exercises.values import as_array, as_number, is_close, must_return
+from workbook.exercises.values import as_array, as_number, is_close, must_return, tell_apart
 
 LAB = Lab("02")
 
@@ -80,14 +80,13 @@ def check_gradient(draw: np.random.Generator, gradient) -> str:
     if found.shape != z.shape:
         raise Wrong(f"the gradient has shape {found.shape}; there is one derivative for each logit: {z.shape}")
     if not is_close(found, right):
-        for known, said in (
+        mistakes = (
             (n * right, "that is the gradient of the *sum* of the losses; the loss is their mean"),
             (-right, "the sign is turned round: with this, descent would raise the loss"),
             (p / n, "the softmax is there, but the label is not: every class would be pushed down"),
             (p, "the softmax is there, but neither the label nor the mean"),
-        ):
-            if is_close(found, known):
-                raise Wrong(said, share=1 / 3)
+        )
+        tell_apart(found, mistakes, share=1 / 3)
         columns = np.exp(z) / np.exp(z).sum(axis=0)
         if is_close(found, (columns - onehot) / n):
             raise Wrong("softmax must add up to one over the classes of a row, here it does over the rows of a class")
@@ -251,7 +250,7 @@ def check_optimum(draw: np.random.Generator, optimum) -> str:
     both = H + strength * np.eye(d)
     if found.shape != w_hat.shape:
         raise Wrong(f"the result has shape {found.shape}; the weights have {w_hat.shape}")
-    for known, said in (
+    mistakes = (
         (np.linalg.solve(both, H @ w_hat), "that is pulled towards zero: weight decay, not a prior around the start"),
         (np.linalg.solve(both, H @ w_0 + strength * w_hat), "data and start have changed places"),
         (np.linalg.solve(both, H @ w_hat) + strength * w_0, "the inverse belongs to both terms, not to the first"),
@@ -259,9 +258,8 @@ def check_optimum(draw: np.random.Generator, optimum) -> str:
          "the half in λ/2 ‖w − w₀‖² goes when you differentiate"),
         ((w_hat + strength * w_0) / (1 + strength), "a plain average would be right if the curvature were the same in "
          "every direction: where is H?"),
-    ):  # fmt: skip
-        if is_close(found, known):
-            raise Wrong(said, share=0.5)
+    )  # fmt: skip
+    tell_apart(found, mistakes, share=0.5)
     if not is_close(found, np.linalg.solve(both, H @ w_hat + strength * w_0)):
         raise Wrong("the derivative of the penalised loss is not zero there")
     return (

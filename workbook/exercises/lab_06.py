@@ -5,7 +5,7 @@ from scipy.special import expit
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from workbook.exercises.exercise import Lab, Wrong
-from workbook.exercises.values import as_array, as_number, is_close, must_return
+from workbook.exercises.values import as_array, as_number, is_close, must_return, tell_apart
 
 LAB = Lab("06")
 
@@ -28,7 +28,7 @@ def check_rows_that_count(draw: np.random.Generator, rows_that_count) -> str:
         n, columns, shift = int(draw.integers(200, 2000)), int(draw.integers(3, 8)), float(draw.uniform(0.3, 0.7))
         found = as_number(must_return(rows_that_count(n, columns, shift)))
         square = shift**2
-        for known, said in (
+        mistakes = (
             (n, "every row counts fully only if no weight differs from another: here the target has moved"),
             (np.exp(-columns * square), "that is the share of the rows that counts; how many are that, of n?"),
             (n * np.exp(-square), "that is what one moved column leaves; every column has moved"),
@@ -37,9 +37,8 @@ def check_rows_that_count(draw: np.random.Generator, rows_that_count) -> str:
             (n * np.exp(-columns * square / 2), "as if the mean of w² were exp(δ²/2); work it out again"),
             (n * np.exp(-columns * shift), "the share falls with the square of the shift"),
             (n * np.exp(columns * square), "more rows than there are? Weights never add any"),
-        ):  # fmt: skip
-            if is_close(found, known, rtol=1e-3):
-                raise Wrong(said)
+        )  # fmt: skip
+        tell_apart(found, mistakes, rtol=1e-3)
         if not is_close(found, n * np.exp(-columns * square), rtol=1e-3):
             raise Wrong(f"not for {n} rows, {columns} columns and a shift of {shift:.2f}")
     return (
@@ -197,7 +196,7 @@ def check_weighted_line(draw: np.random.Generator, weighted_line) -> str:
         return np.linalg.lstsq(rows, right, rcond=None)[0]
 
     values = "the *values* are scaled, and y is not: a row is moved to a place where nobody measured anything"
-    for known, said, share in (
+    mistakes = (
         (solved(A, y), "the weights play no part: this is the unweighted line", 0.0),
         (_line(x * w[:, None], y, np.ones(n)), values, 0.0),
         (solved(A * w[:, None], y), values, 0.0),
@@ -211,9 +210,8 @@ def check_weighted_line(draw: np.random.Generator, weighted_line) -> str:
         (_line(x, y, root), "every row counts with the root of its weight only", 0.5),
         (_line(x * root[:, None], y * root, np.ones(n)), "slopes and y are weighted, the constant is not", 0.5),
         (_line(x * w[:, None], y * w, np.ones(n)), "slopes and y are multiplied by w, the constant is not", 0.0),
-    ):
-        if is_close(found, known):
-            raise Wrong(said, share)
+    )
+    tell_apart(found, mistakes)
     if is_close(np.roll(found, 1), _line(x, y, w)):
         raise Wrong("the right numbers in another order: the constant comes first", share=0.5)
     raise Wrong("another line has a smaller weighted sum of squares")
@@ -311,7 +309,7 @@ def check_target_risk(draw: np.random.Generator, target_risk) -> str:
         if is_close(found, (w * losses).mean()):
             continue
         by_fold = np.mean([np.average(losses[folds == k], weights=w[folds == k]) for k in range(5)])
-        for known, said, share in (
+        mistakes = (
             (losses.mean(), "the held-out losses are not weighted: this chooses for the source", 1 / 3),
             ((w**gamma * losses).mean(), own_measure, 1 / 3),
             (np.average(losses, weights=w**gamma), own_measure, 1 / 3),
@@ -321,9 +319,8 @@ def check_target_risk(draw: np.random.Generator, target_risk) -> str:
             ((w * losses).sum(), "that is a sum; the risk is a mean over rows", 2 / 3),
             (by_fold, "each fold is divided by the weights that happen to be in it, so a fold of unwanted rows speaks "
              "as loudly as any other", 2 / 3),
-        ):  # fmt: skip
-            if is_close(found, known):
-                raise Wrong(said, share)
+        )  # fmt: skip
+        tell_apart(found, mistakes)
         raise Wrong("not the weighted mean of the held-out squared errors")
     return (
         "everything in it comes from labelled source rows and from weights made without labels, and yet it speaks of "

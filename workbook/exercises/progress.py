@@ -74,10 +74,15 @@ class Progress:
     def _write(self) -> None:
         if self.path is None:
             return
-        part = self.path.with_suffix(".part")
         text = json.dumps({id: asdict(entry) for id, entry in sorted(self.entries.items())}, indent=1)
-        part.write_text(text + "\n", encoding="utf-8")
-        os.replace(part, self.path)
+        write_whole(self.path, f"{text}\n".encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that an interruption leaves either the old one or the new one."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(content)
+    os.replace(part, path)
 
 
 def _read(path: Path) -> dict[str, Entry]:

@@ -2,6 +2,7 @@
 
 import dis
 import types
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,23 @@ def is_close(value: Any, expected: Any, *, rtol: float = 1e-4, atol: float = 1e-
     """Return whether an answer has the expected shape and values."""
     found, wanted = as_array(value), as_array(expected)
     return found.shape == wanted.shape and np.allclose(found, wanted, rtol=rtol, atol=atol)
+
+
+def tell_apart(found: Any, known: Iterable[tuple], *, share: float = 0.0, rtol: float = 1e-4) -> None:
+    """Compare an answer with the values that the usual mistakes give.
+
+    Args:
+        found: the learner's.
+        known: ``(value, what is said of it)``, or with a share of the points as a third; the first match counts.
+        share: where a mistake names none.
+        rtol: see `is_close`.
+
+    Raises:
+        Wrong: the answer is one of them.
+    """
+    for value, said, *own in known:
+        if is_close(found, value, rtol=rtol):
+            raise Wrong(said, *own or (share,))
 
 
 def must_return(value: Any) -> Any:

@@ -27,6 +27,12 @@ STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _TINY = 1e-300
 
 
+def check_weights(weights: np.ndarray) -> None:
+    """Raise `ValueError` where a weight is negative or not finite, or all are 0."""
+    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0:
+        raise ValueError("expected finite weights of at least 0, not all of them 0")
+
+
 def effective_sample_size(weights: np.ndarray) -> float:
     """Return Kish's effective sample size (Σw)²/Σw²: between 1 and n, and n only if all weights are equal (Kish 1965).
 
@@ -34,8 +40,7 @@ def effective_sample_size(weights: np.ndarray) -> float:
         ValueError: a weight is negative or not finite, or all are 0.
     """
     weights = np.asarray(weights, dtype=float)
-    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0:
-        raise ValueError("expected finite weights of at least 0, not all of them 0")
+    check_weights(weights)
     weights = weights / weights.max()  # squares of very small weights would be 0
     return float(weights.sum() ** 2 / (weights**2).sum())
 

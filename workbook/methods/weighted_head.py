@@ -6,6 +6,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
+from workbook.methods.reweighting import check_weights
+
 STRENGTHS = (10.0, 100.0, 1000.0)
 """Candidates for scikit-learn's C, on features of length 1: large hardly regularises."""
 
@@ -78,8 +80,7 @@ def fit_weighted_head(
         ValueError: weights that are negative, not finite or all 0; or as `held_out_probabilities`.
     """
     weights = np.ones(len(labels)) if weights is None else np.asarray(weights, dtype=float)
-    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0:
-        raise ValueError("expected finite weights of at least 0, not all of them 0")
+    check_weights(weights)
     weights, classes = weights / weights.mean(), int(labels.max()) + 1
 
     def loss(C: float) -> float:

@@ -71,6 +71,8 @@ def _by_number(text: str, known: Sequence[Path]) -> Path | None:
 
 
 def _serves(path: Path, wanted: Mapping[str, Any], grid: Mapping[str, Sequence[Any]]) -> bool:
+    if not wanted and not grid:
+        return True
     try:
         parameters = read_parameters(path)
     except Exception:  # planning reads it again and says what is wrong with it
