@@ -87,3 +87,16 @@ def test_catching_up_leaves_what_the_learner_wrote(course, tmp_path):
 def test_a_word_is_no_exercise(course, tmp_path):
     with pytest.raises(DeskError, match=r"expected lab and number, such as 07\.4"):
         catch_up("seven", **course, solutions=tmp_path)
+
+
+def test_what_cannot_be_caught_up_with_is_told_why(course, tmp_path):
+    start(**course)
+    mine = course["desk"] / "99_toy.ipynb"
+    with pytest.raises(DeskError, match=r"has no exercise 99\.8; its last is 99\."):
+        catch_up("99.8", **course, solutions=tmp_path / "solutions")
+    with pytest.raises(DeskError, match="git restore nowhere"):
+        catch_up("99.2", **course, solutions=tmp_path / "nowhere")
+    mine.write_text("{", encoding="utf-8")
+    with pytest.raises(DeskError, match=r"99_toy\.ipynb cannot be read as a notebook"):
+        catch_up("99.2", **course, solutions=tmp_path / "solutions")
+    assert mine.read_text(encoding="utf-8") == "{"

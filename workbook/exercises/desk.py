@@ -74,22 +74,29 @@ def catch_up(exercise_id: str, *, labs: Path = LABS, solutions: Path = SOLUTIONS
     Only untouched cells are filled: what the learner has written stays. The file as it was is kept as a dated backup.
 
     Args:
-        exercise_id: ``"07.4"`` fills in 07.1 to 07.3.
+        exercise_id: ``"07.4"`` fills in 07.1 to 07.3; the number after the last one fills in all.
         labs, solutions, desk: folders.
 
     Raises:
-        DeskError: no exercise's id, no such lab, or it was never started.
+        DeskError: no exercise's id, no such lab or exercise, it was never started, or a notebook is missing or damaged.
     """
     parts = re.fullmatch(r"(\d\d?)\.(\d+)", exercise_id)
     if not parts:
         raise DeskError(f"{exercise_id!r} is no exercise: expected lab and number, such as 07.4")
     lab = find_lab(parts[1], labs)
     mine = _mine(lab, desk)
-    solution = _answers(nbformat.read(solutions / lab.name, as_version=nbformat.NO_CONVERT))
-    untouched = _answers(nbformat.read(lab, as_version=nbformat.NO_CONVERT))
-    notebook = nbformat.read(mine, as_version=nbformat.NO_CONVERT)
+    untouched = _answers(lab)
+    last = max(int(grade_id.split("-")[2]) for grade_id in untouched)
+    if not 1 <= int(parts[2]) <= last + 1:
+        raise DeskError(f"lab {lab.stem} has no exercise {exercise_id}; its last is {parts[1]:0>2}.{last}")
+    if not (solutions / lab.name).is_file():
+        raise DeskError(
+            f"there is no {solutions.name}/{lab.name} to fill in from; `git restore {solutions.name}` brings it"
+        )
+    solution = _answers(solutions / lab.name)
+    notebook = _read(mine)
     filled = []
-    for grade_id, cell in _answers(notebook).items():
+    for grade_id, cell in _answer_cells(notebook).items():
         number = int(grade_id.split("-")[2])
         if number >= int(parts[2]) or grade_id not in solution or grade_id not in untouched:
             continue
@@ -102,7 +109,18 @@ def catch_up(exercise_id: str, *, labs: Path = LABS, solutions: Path = SOLUTIONS
     return list(dict.fromkeys(filled))
 
 
-def _answers(notebook: NotebookNode) -> dict[str, NotebookNode]:
+def _read(path: Path) -> NotebookNode:
+    try:
+        return nbformat.read(path, as_version=nbformat.NO_CONVERT)
+    except Exception as error:  # nbformat raises a different one for each way of not being a notebook
+        raise DeskError(f"{path.name} cannot be read as a notebook ({type(error).__name__})") from error
+
+
+def _answers(path: Path) -> dict[str, NotebookNode]:
+    return _answer_cells(_read(path))
+
+
+def _answer_cells(notebook: NotebookNode) -> dict[str, NotebookNode]:
     """Return the cells to write in by nbgrader's id, ``answer-07-3``."""
     graded = ((cell.metadata.get("nbgrader", {}).get("grade_id", ""), cell) for cell in notebook.cells)
     return {grade_id: cell for grade_id, cell in graded if grade_id.startswith("answer-")}
