@@ -132,7 +132,7 @@ check("01.3", sample)
 # %% [markdown]
 # ### 01.4 · Helps, hurts, or cannot tell (3 points, 12 minutes)
 #
-# Two learners, each without a source and with three; every list holds one accuracy a draw, and all lists have the same draws in the same order.
+# Two learners, each without a source and with three; every array holds one accuracy a draw, and all have the same draws in the same order. The keys are pairs such as `("probe", "letters")`; without a source, `("probe", None)`.
 
 # %%
 from workbook.exercises.lab_01 import draw_accuracies
@@ -142,7 +142,7 @@ for arm, values in accuracies.items():
     print(f"{arm[0]:10}  {arm[1] or 'no source':11}", *(f"{value:.3f}" for value in values))
 
 # %% [markdown]
-# Which source helps which learner, and which does harm? Return a dictionary with an entry `(low, high, word)` for each learner *with* a source, under the same key: the two ends of Student's 95 % interval for the mean gain over the same learner without a source, and one of the words `"helps"`, `"hurts"`, `"cannot tell"`. Compute the interval by hand, with `scipy.stats.t.ppf` for the quantile.
+# Which source helps which learner, and which does harm? Return a dictionary with an entry `(low, high, word)` for each learner *with* a source, under the same key: the two ends of Student's 95 % interval for the mean gain over the same learner without a source, and one of the words `"helps"`, `"hurts"`, `"cannot tell"`. Other dictionaries have other numbers of draws. Compute the interval by hand, with `scipy.stats.t.ppf` for the quantile.
 
 
 # %%
@@ -173,7 +173,7 @@ check("01.4", effects)
 # %% [markdown]
 # ### 01.5 · The best of many (2 points, 8 minutes)
 #
-# Somebody tries `settings` settings, all exactly as good as each other: each gets a test row right with probability `accuracy`, independently. All are scored on `rows` test rows, and the best score is published. *Guess first for twenty settings that are right nine times in ten, on a hundred rows.* Then write the accuracy that is published, in the mean over many such stories. A simulation will do, if it takes well under a second.
+# Somebody tries `settings` settings, all exactly as good as each other: each gets a test row right with probability `accuracy`, independently. All are scored on `rows` test rows, and the best score is published. *Guess first for twenty settings that are right nine times in ten, on a hundred rows.* Then write the accuracy that is published, in the mean over many worlds in which this happens. A simulation will do, if it takes well under a second.
 
 
 # %%
@@ -256,7 +256,7 @@ def colleagues_plan(candidates, budget, draws):
 
 
 # %% [markdown]
-# How many rules of lesson 01b does that break? List them; then write a plan that breaks none. `"search"` is a list of `(arm, setting, draw, rows)`, `"report"` one of `(arm, draw, rows)`: the reported runs take the setting that the search has found. `rows` is `"validation"` or `"test"`; a draw is a whole number of your choice. The budget need not be used up, and is never too small for a fair plan.
+# How many rules of lesson 01b does that break? List them; then write a plan that breaks none. `"search"` is a list of `(arm, setting, draw, rows)`, `"report"` one of `(arm, draw, rows)`: the reported runs take the setting that the search has found. `rows` is `"validation"` or `"test"`; a draw is a whole number of your choice. The budget need not be used up, and is never too small for a fair plan. One rule that 01b leaves to common sense: a search in which an arm has only one setting, or with only one draw, is none.
 
 
 # %%
@@ -283,7 +283,7 @@ check("01.7", plan)
 # %% [markdown]
 # ### 01.8 · Open challenge: one label a class, and a pile without any (3 points, 20 minutes)
 #
-# Chapter 01 left a question open: can one have more than the probe at very few labels? Here you get the frozen features of digits over photographs, **one** labelled example a class, and five hundred pictures of the same kind that nobody has labelled. Here is one such problem, with test rows to try things out on; the check makes others, from pictures that have never been shown to anybody.
+# Chapter 01 left a question open: can one have more than the probe at very few labels? Here you get the frozen features of digits over photographs, **one** labelled example a class, and five hundred pictures of the same kind that nobody has labelled. Here is one such problem, with test rows to try things out on (one alone says little: `list(draw_one_shot(random, problems=8))` makes eight); the check makes others, from pictures that have never been shown to anybody.
 
 # %%
 from workbook.exercises.lab_01 import draw_one_shot
@@ -292,7 +292,7 @@ problem = next(draw_one_shot(random))
 print({name: values.shape for name, values in problem.items()})
 
 # %% [markdown]
-# Write a function that learns from `x`, `y` and `pool`, and returns another function, which takes features and gives labels. It is judged by its accuracy on test rows, in the mean over eight draws: **0.87** is wanted, well above what a linear probe makes of the ten labels, and the reference stays clear above it. The label of a row must not depend on the rows that are asked about beside it, so learn from the pile, not from test rows. scikit-learn is allowed.
+# Write a function that learns from `x`, `y` and `pool`, and returns another function, which takes features and gives labels. It is judged by its accuracy on test rows, in the mean over sixteen draws: **0.87** is wanted, well above what a linear probe makes of the ten labels, and the reference stays clear above it. The label of a row must not depend on the rows that are asked about beside it, so learn from the pile, not from test rows. scikit-learn is allowed.
 
 
 # %%

@@ -5,6 +5,7 @@ import pandas as pd
 from scipy import stats
 from sklearn.feature_selection import SelectKBest, f_classif
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
@@ -100,6 +101,12 @@ def sample_all_rows(labels, train, k, seed):
     return sample(labels, np.arange(len(labels)), k, seed)
 
 
+def sample_stratified(labels, train, k, seed):
+    """As many in all as asked for, in proportion to the classes."""
+    wanted = k * len(np.unique(labels))
+    return train_test_split(train, train_size=wanted, stratify=labels[train], random_state=seed)[0]
+
+
 def sample_shuffling_train(labels, train, k, seed):
     np.random.default_rng(seed).shuffle(train)
     return np.concatenate([train[labels[train] == c][:k] for c in np.unique(labels)])
@@ -131,6 +138,10 @@ def effects_by_scipy(accuracies):
             signs = np.sign([interval.low, interval.high]).sum()
             found[key] = [interval.low, interval.high, {2: "helps", -2: "hurts", 0: "cannot tell"}[int(signs)]]
     return found
+
+
+def effects_told(accuracies, tell):
+    return {key: (*tell(low, high), word) for key, (low, high, word) in effects(accuracies).items()}
 
 
 def separate(ours, base):
@@ -177,6 +188,22 @@ def guesses_by_pipeline(x, y, folds):
         model = make_pipeline(StandardScaler(), SelectKBest(f_classif, k=20), LogisticRegression())
         found[test] = model.fit(x[train], y[train]).predict(x[test])
     return found
+
+
+def guesses_in_fold_order(x, y, folds):
+    found = guesses(x, y, folds)
+    return np.concatenate([found[test] for test in folds])
+
+
+def guesses_of_the_first_fold(x, y, folds):
+    found = np.zeros_like(y)
+    found[folds[0]] = guesses(x, y, folds)[folds[0]]
+    return found
+
+
+def guesses_with_own_folds(x, y, folds):
+    steps = make_pipeline(StandardScaler(), SelectKBest(k=20), LogisticRegression())
+    return cross_val_predict(steps, x, y, cv=4)
 
 
 def guesses_by_hand(x, y, folds):
@@ -260,6 +287,10 @@ def probe(x, y, pool):
     return lambda rows: model.predict(unit(rows))
 
 
+def plain_probe(x, y, pool):
+    return LogisticRegression(max_iter=1000).fit(x, y).predict
+
+
 def by_own_guesses(x, y, pool):
     guess = probe(x, y, pool)
     return probe(np.concatenate([x, pool]), np.append(y, guess(pool)), pool)
@@ -276,7 +307,7 @@ def from_test_rows(x, y, pool):
 
 
 RIGHT = {
-    "01.1": [(FACTS, kind), ({**FACTS, "E": ["same", "same", "both"]}, kind_by_table)],
+    "01.1": [(FACTS, kind), ({**FACTS, "E": ["same", "same", "source"]}, kind_by_table)],
     "01.2": [crossing, crossing_by_bisection],
     "01.3": [sample, sample_by_keys],
     "01.4": [effects, effects_by_scipy],
@@ -296,6 +327,9 @@ WRONG = {
         (({**FACTS, "D": ("other", "other", "both")}, kind), "did the pictures supply the answers"),
         (({**FACTS, "C": ("other", "other", "both")}, kind), "situation C"),
         (({**FACTS, "E": ("other", "same", "source")}, kind), "shuffled before it was divided"),
+        (({**FACTS, "E": ("same", "same", "both")}, kind), "has anybody labelled the other"),
+        (({**FACTS, "E": ("same", "same", "none")}, kind), "has anybody labelled the other"),
+        ((FACTS, lambda d, t, w: None if (t, w) == ("other", "target") else kind(d, t, w)), "return` for these words"),
         (({"A": FACTS["A"]}, kind), "situation B: expected three words"),
         (({**FACTS, "B": ("different", "same", "source")}, kind), "none of the words"),
     ],
@@ -307,6 +341,7 @@ WRONG = {
         (lambda f, a, b: ((b - a) / f) ** 2 if f else np.inf, "ahead from the first example on"),
         (lambda f, a, b: ((b - a) / max(f, 1e-9)) ** 2 if b > a else 0, "do they ever cross"),
         (lambda f, a, b: int(np.ceil(crossing(f, a, b))) if f else np.inf, "but for rounding"),
+        (lambda f, a, b: int(crossing(f, a, b)) if f else np.inf, "but for rounding"),
         (lambda f, a, b: 25, "put it into both formulas"),
         (lambda f, a, b: np.nan, "expected one number"),
     ],
@@ -321,6 +356,9 @@ WRONG = {
         (sample_with_global_numbers, "global random numbers"),
         (sample_any_class, "the classes get"),
         (sample_shuffling_train, "changes the arrays"),
+        (sample_stratified, "the classes get"),
+        (lambda y, t, k, s: y[sample(y, t, k, s)], "the classes of the drawn rows"),
+        (lambda y, t, k, s: np.isin(np.arange(len(y)), sample(y, t, k, s)), "one entry for every row"),
         (lambda y, t, k, s: sample(y, t, 1, s), "5 rows came back"),
     ],
     "01.4": [
@@ -331,6 +369,11 @@ WRONG = {
         (lambda a: effects(a, half=lambda o, b: stats.t.ppf(0.95, len(o) - 1) * (o - b).std(ddof=1) / len(o) ** 0.5),
          "on *each* side"),
         (lambda a: effects(a, sign=-1), "the sign is turned round"),
+        (lambda a: effects_told(a, lambda low, high: (high, low)), "have changed places"),
+        (lambda a: effects_told(a, lambda low, high: (100 * low, 100 * high)), "in per cent"),
+        (lambda a: effects_told(a, lambda low, high: ((low + high) / 2, (high - low) / 2)), "and the half-width"),
+        (lambda a: effects(a, half=lambda o, b: stats.t.ppf(0.975, 8 if len(o) < 8 else 5) * (o - b).std(ddof=1)
+                           / len(o) ** 0.5), "Student's factor for"),
         (lambda a: effects(a, base="fine-tuned"), "another learner or source"),
         (lambda a: effects(a, word=lambda gain: "helps" if gain.mean() > 0 else "hurts"), "a mean is not a verdict"),
         (lambda a: effects(a, word=lambda gain: "cannot tell"), "on one side of zero"),
@@ -343,6 +386,8 @@ WRONG = {
         (with_errors(lambda m: 1.96), "the number of settings plays no part"),
         (with_errors(lambda m: np.sqrt(2 * np.log(m))), "is a bound"),
         (lambda m, n, p: best_of(m, n, p) * n, "divide the count"),
+        (lambda m, n, p: best_of(m, n, p) - p, "how far the best of them is flattered"),
+        (lambda m, n, p: best_of(n, m, p), "have changed places"),
         (lambda m, n, p: np.random.default_rng(0).binomial(n, p, (3000, m)).max() / n, "always too large"),
         (best_of_one_world, "another one each time"),
         (lambda m, n, p: 0.95, "the same whatever the settings"),
@@ -355,6 +400,10 @@ WRONG = {
         (lambda x, y, f: guesses(x, y, f, scale="each"), "guesses for *others*"),
         (lambda x, y, f: guesses(x, y, f, keep="all"), "mend the evaluation, not the method"),
         (lambda x, y, f: y, "I turned round the labels"),
+        (guesses_in_fold_order, "in the order of the folds"),
+        (guesses_of_the_first_fold, "does the loop end too early"),
+        (guesses_with_own_folds, "is `folds` used?"),
+        (lambda x, y, f: guesses(x, y, f) + 0.25, "none of the labels"),
         (lambda x, y, f: np.zeros_like(y), "mend the evaluation, not the method"),
         (lambda x, y, f: (guesses(x, y, f) == y).mean(), "a guess for each"),
     ],
@@ -376,6 +425,7 @@ WRONG = {
     ],
     "01.8": [
         (probe, "of any use to your answer"),
+        (plain_probe, "of any use to your answer"),
         (by_own_guesses, "better than the linear probe"),
         (by_surest_guesses, "worse than a linear probe"),
         (from_test_rows, "transductive"),
