@@ -38,6 +38,23 @@ def ratio_in_place(source, target):
     return ratio(source, target)
 
 
+def ratio_without_scaler(source, target):
+    rows, domain = np.concatenate([source, target]), np.repeat([0, 1], [len(source), len(target)])
+    p = LogisticRegression(max_iter=1000).fit(rows, domain).predict_proba(source)[:, 1]
+    return p / (1 - p) * len(source) / len(target)
+
+
+def odds_to_probability(w, source, target):
+    odds = w * len(target) / len(source)
+    return odds / (1 + odds)
+
+
+def simulated(n, columns, shift):
+    x = np.random.default_rng(0).normal(size=(200_000, columns))
+    w = np.exp(shift * x.sum(axis=1))
+    return n * w.sum() ** 2 / (w @ w) / len(x)
+
+
 def columns(x):
     return np.column_stack([np.ones(len(x)), x])
 
@@ -90,13 +107,19 @@ def cap_in_place(w, bound):
     return cap_by_bisection(w, bound)
 
 
-def target_risk(x, y, w, gamma, folds, *, inside=None, outside=1.0, held_out=True, by_fold=False):
+def target_risk(x, y, w, gamma, folds, *, inside=None, outside=1.0, held_out=True, by_fold=False, **also):
     losses = np.empty(len(y))
     for k in np.unique(folds):
         held = folds == k
         kept = ~held if held_out else np.full(len(y), True)
+        if also.get("on_the_fold"):
+            kept = held
         model = LinearRegression().fit(x[kept], y[kept], w[kept] ** (gamma if inside is None else inside))
-        losses[held] = (model.predict(x[held]) - y[held]) ** 2
+        losses[held] = np.abs(model.predict(x[held]) - y[held]) ** also.get("power", 2)
+    if also.get("mean_of_means"):
+        return np.mean([np.mean((w * losses)[folds == k]) for k in np.unique(folds)])
+    if "without" in also:
+        losses[folds == also["without"]] = 0
     if by_fold:
         return np.mean([np.average(losses[folds == k], weights=w[folds == k]) for k in np.unique(folds)])
     return np.mean(w**outside * losses)
@@ -120,6 +143,19 @@ def plan(source, register, test, arms, draws, *, paired=True, fresh=True, change
             run |= {"choose": order[:fifth], "train": order[fifth:], "report": test}
             runs.append(run | (change(run, source, register, test) if change else {}))
     return runs
+
+
+def plan_shuffled_in_place(source, register, test, arms, draws):
+    np.random.default_rng(0).shuffle(source)
+    return plan(source, register, test, arms, draws)
+
+
+def plan_in_positions(source, register, test, arms, draws):
+    return plan(np.arange(len(source)), register, test, arms, draws)
+
+
+def plan_in_sets(*given):
+    return plan(*given, change=lambda run, s, r, t: {part: set(run[part].tolist()) for part in ("train", "choose")})
 
 
 def plan_in_lists(source, register, test, arms, draws):
@@ -153,7 +189,7 @@ def by_label(x, y, target):
 def by_moments(x, y, target):
     w = by_label(x, y, target)
     left = np.average(squares(x), axis=0, weights=w) - squares(target).mean(axis=0)
-    return w if np.max(np.abs(left) / squares(target).std(axis=0)) < 0.25 else by_columns(x, y, target)
+    return w if np.max(np.abs(left) / squares(target).std(axis=0)) < 0.2 else by_columns(x, y, target)
 
 
 def by_picking_again(x, y, target):
@@ -176,11 +212,16 @@ def by_picking_again(x, y, target):
 RIGHT = {
     "06.1": [lambda n, d, s: n * np.exp(-d * s**2), lambda n, d, s: n / np.prod(np.exp(np.full(d, s) ** 2))],
     "06.2": [target_scale, by_root_finding],
-    "06.3": [ratio, ratio_with_mean_one, lambda s, t: logistic_ratio(s, t)(s)],
-    "06.4": [weighted_line, line_of_normal_equations, line_of_scikit],
+    "06.3": [
+        ratio,
+        ratio_with_mean_one,
+        lambda s, t: logistic_ratio(s, t)(s),
+        lambda s, t: ratio(squares(s), squares(t)),
+    ],
+    "06.4": [weighted_line, line_of_normal_equations, line_of_scikit, lambda *a: tuple(weighted_line(*a))],
     "06.5": [cap_by_bisection, cap_by_repeating],
     "06.6": [target_risk, risk_with_scikit],
-    "06.7": [plan, plan_in_lists],
+    "06.7": [plan, plan_in_lists, plan_in_sets],
     "06.8": [by_moments, by_picking_again],
 }
 
@@ -193,7 +234,13 @@ WRONG = {
         (lambda n, d, s: n * np.exp(-d * s**2 / 2), "work it out again"),
         (lambda n, d, s: n * np.exp(-d * s), "with the square of the shift"),
         (lambda n, d, s: n * np.exp(d * s**2), "more rows than there are"),
-        (lambda n, d, s: 287.3, "not for"),
+        (lambda n, d, s: 150.5, "rows, "),
+        (lambda n, d, s: round(n * np.exp(-d * s**2)), "rounded to whole rows"),
+        (lambda n, d, s: int(n * np.exp(-d * s**2)), "rounded to whole rows"),
+        (lambda n, d, s: n * np.exp(-np.sqrt(d) * s**2), "the root of the columns"),
+        (lambda n, d, s: n * d * np.exp(-(s**2)), "added up over the columns"),
+        (lambda n, d, s: n / d * np.exp(-(s**2)), "divided by the number of columns"),
+        (simulated, "the limit has a formula"),
     ],
     "06.2": [
         (lambda s, a: s * np.sqrt(1 - np.sqrt(1 - a**2)), "narrower than the source"),
@@ -217,6 +264,9 @@ WRONG = {
         (lambda s, t: ratio(t, s), "one weight for each"),
         (lambda s, t: np.log(ratio(s, t)), "positive and finite"),
         (ratio_in_place, "changes the samples"),
+        (ratio_without_scaler, "depends on units"),
+        (lambda s, t: odds_to_probability(ratio(s, t), s, t), "not odds"),
+        (lambda s, t: ratio(s[:500], t[:500]), "one weight for each"),
     ],
     "06.4": [
         (lambda x, y, w: solve(columns(x), y), "play no part"),
@@ -229,11 +279,15 @@ WRONG = {
         (lambda x, y, w: np.roll(weighted_line(x, y, w), -1), "the constant comes first"),
         (lambda x, y, w: solve(x * np.sqrt(w)[:, None], y * np.sqrt(w)), "the constant is missing"),
         (lambda x, y, w: np.zeros(x.shape[1] + 1), "a smaller weighted sum"),
+        (lambda x, y, w: solve(columns(x), y * w), "y is multiplied, the columns are not"),
+        (lambda x, y, w: weighted_line(x, y, w > 0), "all others count alike"),
+        (lambda x, y, w: np.linalg.lstsq(columns(x), y, rcond=None), "one array of"),
+        (lambda x, y, w: (weighted_line(x, y, w)[0], weighted_line(x, y, w)[1:]), "one array of"),
     ],
     "06.5": [
         (lambda w, b: np.minimum(w / w.mean(), b), "their mean is not 1: it is below"),
-        (cut_then_scaled, "the mean is 1, and the largest"),
-        (lambda w, b: w / w.mean(), "the mean is 1, and the largest"),
+        (cut_then_scaled, "the mean is 1, but the largest"),
+        (lambda w, b: w / w.mean(), "the mean is 1, but the largest"),
         (lambda w, b: np.minimum(w, b) / np.minimum(w, b).max() * b * 2, "the largest weight is above the bound"),
         (lambda w, b: np.minimum(cut_then_scaled(w, b), b), "it is below"),
         (cap_by_subtracting, "have lost their proportions"),
@@ -241,16 +295,25 @@ WRONG = {
         (lambda w, b: 2 - cap_by_subtracting(w, b) * 3, "are negative"),
         (lambda w, b: cap_by_bisection(w, b)[:-1], "for each weight"),
         (cap_in_place, "changes the weights"),
+        (lambda w, b: np.sort(cap_by_bisection(w, b)), "in another order"),
     ],
     "06.6": [
         (lambda *a: target_risk(*a, outside=0), "chooses for the source"),
         (lambda x, y, w, g, f: target_risk(x, y, w, g, f, outside=g), "a measure of its own"),
-        (lambda *a: target_risk(*a, inside=1.0), "plays no part in training"),
+        (lambda *a: target_risk(*a, inside=1.0), "as a common factor"),
         (lambda *a: target_risk(*a, held_out=False), "have also trained it"),
         (lambda x, y, w, g, f: len(y) * target_risk(x, y, w, g, f), "the risk is a mean"),
         (lambda *a: target_risk(*a, by_fold=True), "as loudly as any other"),
         (lambda *a: target_risk(*a, inside=0.0), "without weights"),
         (lambda *a: 1.0, "not the weighted mean"),
+        (lambda *a: target_risk(*a, mean_of_means=True), "a mean of the folds' means"),
+        (lambda *a: target_risk(*a, on_the_fold=True), "on the fold that judges it"),
+        (lambda *a: target_risk(*a, power=1), "not squared"),
+        (lambda *a: np.sqrt(target_risk(*a)), "a root has been taken"),
+        (lambda *a: target_risk(*a, outside=2), "squared with the error"),
+        (lambda *a: target_risk(*a, without=0), "one fold are missing"),
+        (lambda *a: target_risk(*a, without=4), "one fold are missing"),
+        (lambda x, y, w, g, f: target_risk(x, y, w, g, np.arange(len(y))), "held out alone"),
     ],
     "06.7": [
         (planned(lambda run, s, r, t: {"ratio_target": t}), "test rows are used for 'ratio_target'"),
@@ -267,6 +330,11 @@ WRONG = {
         (lambda *a: plan(*a)[1:], "exactly once in each draw"),
         (lambda *a: [], "a run lacks arm"),
         (lambda *a: plan(*a)[0], "a list of dictionaries"),
+        (plan_in_positions, "positions in `source`"),
+        (plan_shuffled_in_place, "changes the row numbers"),
+        (planned(lambda run, s, r, t: {"ratio_source": None}), "is None"),
+        (planned(lambda run, s, r, t: {"train": len(run["train"])}), "a single number"),
+        (planned(lambda run, s, r, t: {"choose": np.isin(s, run["choose"])}), "a mask of True and False"),
     ],
     "06.8": [
         (lambda x, y, t: np.ones(len(x)), "no better than"),
