@@ -72,7 +72,10 @@ LAB = Lab("99")
 )
 def _(draw, answer):
     x = draw.normal(size=20)
-    if not is_close(as_number(must_return(answer(x))), (x**2).mean()):
+    found = as_number(must_return(answer(x)))
+    if is_close(found, (x**2).sum()):
+        raise Wrong("this is the sum", share=0.5)
+    if not is_close(found, (x**2).mean()):
         raise Wrong("on fresh numbers it gives another value")
     return "the order matters"
 

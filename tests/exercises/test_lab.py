@@ -31,6 +31,7 @@ def shown(call):
     [
         (lambda x: (x**2).mean(), 2, "✔ 99.1 · correct: the order matters"),
         (lambda x: 1, 0, "✘ 99.1 · not yet: on fresh numbers it gives another value"),
+        (lambda x: (x**2).sum(), 1, "✘ 99.1 · not yet, 1 of 2 points: this is the sum"),
         (lambda x: x.maen(), 0, "⚠ 99.1 · error: AttributeError"),
         (None, 0, "· 99.1 · not attempted yet"),
     ],

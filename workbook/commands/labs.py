@@ -32,7 +32,7 @@ def reset(lab: str) -> None:
 
     with _told(DeskError):
         mine, kept = reset_lab(lab)
-    click.echo(f"my_labs/{mine.name} is fresh; what was there is in my_labs/{kept.name}")
+    click.echo(f"my_labs/{mine.name} is fresh; what was there is in my_labs/{kept.name}. Points reached so far stay.")
 
 
 @click.command("catch-up")

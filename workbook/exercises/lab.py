@@ -76,6 +76,8 @@ def check(exercise_id: str, *answers: Any) -> Points:
 
 def _show(exercise: Exercise, verdict: Verdict) -> None:
     line = f"{_SIGNS[verdict.outcome]} {exercise.id} · {verdict.outcome.value}"
+    if 0 < verdict.points < verdict.out_of:
+        line += f", {verdict.points:g} of {verdict.out_of:g} points"
     if verdict.outcome in (Outcome.WRONG, Outcome.ERROR):
         tail = f'Stuck? hint("{exercise.id}") says a little more each time.'
     else:
