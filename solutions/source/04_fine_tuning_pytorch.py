@@ -40,7 +40,7 @@ random = np.random.default_rng(seed)
 # %% [markdown]
 # ### 04.1 · A batch of two (1 point, 6 minutes)
 #
-# Batch normalisation brings each channel to mean 0 and variance 1. In training it divides by the root of the batch's variance with $1/n$; the running variance, which takes its place at prediction, is fed the one with $1/(n - 1)$. Suppose that the running mean and variance have arrived exactly at what the present batch feeds them. A batch holds `images` images, with maps of `height` × `width` pixels. *By which factor are the outputs at prediction larger or smaller than those in training,* for this same batch? Return the ratio of the two, prediction over training; leave $\epsilon$ aside.
+# Batch normalisation brings each channel to mean 0 and variance 1. In training it divides by the root of the batch's variance with $1/n$, where $n$ counts the values that a channel has in the batch; the running variance, which takes its place at prediction, is fed the one with $1/(n - 1)$. Suppose that the running mean and variance have arrived exactly at what the present batch feeds them. A batch holds `images` images, with maps of `height` × `width` pixels. *By which factor are the outputs at prediction larger or smaller than those in training,* for this same batch? Return the ratio of the two, prediction over training; leave $\epsilon$ aside.
 
 
 # %%
@@ -131,7 +131,7 @@ print("the new head has learnt:", not torch.equal(found.head.weight, head.weight
 print("the backbone is as it was:", torch.equal(found.backbone[1].running_mean, network.backbone[1].running_mean))
 
 # %% [markdown]
-# Python has no complaint, and all is wrong: there are three mistakes, and the third shows itself only when the first is mended. *Hand in a function that does what the colleague wanted:* SGD at `rate` on the head alone, the held-out loss after every epoch, and back comes the network of the best epoch, in evaluation mode, on a backbone that behaves, in training and afterwards, like the one that came in. `held_out` is one pair, rows and labels.
+# Python has no complaint, and all is wrong: there are three mistakes, and the third shows itself only when the first is mended. *Hand in a function that does what the colleague wanted:* SGD at `rate` on the head alone, the held-out loss after every epoch, and back comes the network of the best epoch, in evaluation mode. The backbone comes in evaluation mode too, and gives the same features all along, while the head learns and afterwards. `held_out` is one pair, rows and labels.
 
 
 # %%
@@ -175,7 +175,7 @@ from workbook.exercises.lab_04 import Tower
 print([name for name, _ in Tower(blocks=2).named_parameters()])
 
 # %% [markdown]
-# The head gets `rate`, the last block `rate * decay`, the block before it `rate * decay**2`, and so on down to the stem. Parameters that are frozen are left out; each of the others is in exactly one group. Return a list of dictionaries, `[{"params": [...], "lr": 0.1}, ...]`, as PyTorch's optimisers take it; its order does not matter. The check has networks with few and with many blocks.
+# The head gets `rate`, the last block `rate * decay`, the block before it `rate * decay**2`, and so on down to the stem. Parameters that are frozen, single ones or those of a whole block, are left out, and the rates of the other parts stay what they are; each of the other parameters is in exactly one group. Return a list of dictionaries, `[{"params": [...], "lr": 0.1}, ...]`, as PyTorch's optimisers take it; its order does not matter. The check has networks with few and with many blocks.
 
 
 # %%
@@ -193,7 +193,7 @@ def groups(network, rate, decay):
 check("04.4", groups)
 
 # %% [markdown] tags=["solution-only"]
-# The list of parts says the order once, and `part.parameters()` cannot miss one. Groups made from names are where it goes wrong: `name.startswith("blocks.1")` also catches `blocks.10`, and a rule for layers called 'weight' forgets biases. PyTorch refuses a parameter in two groups; about one in none it says nothing. A good assertion to keep: the number of parameters in all groups is that of all trainable ones.
+# The list of parts says the order once, and `part.parameters()` cannot miss one. Groups made from names are where it goes wrong: `name.startswith("blocks.1")` also catches `blocks.10`, and a rule for layers called 'weight' forgets biases. Drop the parts in which nothing trains from the list, and those below them move up a place. PyTorch refuses a parameter in two groups; about one in none it says nothing. A good assertion to keep: the number of parameters in all groups is that of all trainable ones.
 
 # %% [markdown]
 # ### 04.5 · A prior that knows where it starts (2 points, 10 minutes)
@@ -249,7 +249,7 @@ check("04.6", change)
 # At $B = 0$ only $B$ moves, and $W$ changes by $-\eta s^2\, G A^\top A$. If $A$ were zero as well, nothing would ever move.
 
 # %% [markdown]
-# ### 04.7 · A budget of trials, a budget of labels (3 points, 15 minutes)
+# ### 04.7 · A budget of trials, a budget of labels (3 points, 20 minutes)
 #
 # There are 40 settings (rates, policies, decays) to choose from, and labels for six *draws* of training examples. A trial trains one setting on one draw and gives its validation accuracy; you can pay for 90 trials. Three things make scores differ: the setting is better or worse, which is what you want to know; the draw is easy or hard, for all settings alike; and setting and draw suit each other more or less well. The three have standard deviations of about 0.04, 0.06 and 0.04, around a level that the task sets and nobody tells you. Asking for the same trial twice gives the same number, and costs two.
 #
@@ -290,16 +290,19 @@ check("04.7", search)
 # %% [markdown]
 # ### 04.8 · Open challenge: a policy of your own, at one example (4 points, 25 minutes)
 #
-# One example of each digit, over photographs, and GlyphNet with its pre-trained weights. Here is one such problem; the check draws others.
+# One picture of each digit, drawn over a photograph, and GlyphNet, the lessons' small network, with the weights that it learnt on letters. Here is one such problem; the check draws others.
 
 # %%
+from data_scripts.pretrained_torch import load_glyphnet
 from workbook.exercises.lab_04 import draw_examples
 
 images, labels = draw_examples(random)
+glyphnet = load_glyphnet()
 print("images", tuple(images.shape), "labels", labels.tolist())
+print("features", tuple(glyphnet.features(images).shape), "head", glyphnet.head)
 
 # %% [markdown]
-# Lesson 04b asks for the best prior at one example a class. Write your policy: the function gets a fresh GlyphNet in evaluation mode, with its head for letters, and ten pictures with their labels. It returns what maps pictures `(n, 1, 32, 32)` to logits `(n, 10)`, ready for use: the network itself, or any module or function around it. What moves and what stays, every rate, every prior and every augmentation is yours; scikit-learn is allowed.
+# Lesson 04b asks for the best prior at one example a class. Write your policy: the function gets a fresh GlyphNet in evaluation mode, with its head for letters, and ten pictures with their labels. It returns what maps pictures `(n, 1, 32, 32)` to logits `(n, 10)`, ready for use: the network itself, or any module or function around it. `network.features(images)` gives what its head sees, and `network.head` may be replaced. What moves and what stays, every rate, every prior and every augmentation is yours; scikit-learn is allowed.
 #
 # It is judged on test rows that it never sees, by its accuracy in the mean of eight fresh draws: **reach 0.70.** The best policy in lesson 04c's table gets about 0.80, plain fine-tuning at the best of four rates about 0.54. You have half a minute for the eight in all.
 

@@ -56,6 +56,13 @@ def epoch_scored_afterwards(network, optimiser, schedule, batches):
         return torch.cat([F.cross_entropy(network(x), y, reduction="none") for x, y in batches]).mean()
 
 
+def epoch_scored_at_the_end(network, optimiser, schedule, batches):
+    epoch(network, optimiser, schedule, batches)
+    network.eval()
+    with torch.no_grad():
+        return torch.cat([F.cross_entropy(network(x), y, reduction="none") for x, y in batches]).mean()
+
+
 def epoch_without_return(*given):
     epoch(*given)
 
@@ -132,6 +139,10 @@ def everything_trained(network, head, batches, held_out, rate, epochs):
     return network
 
 
+def scored_on_training_rows(network, head, batches, held_out, *rest):
+    return new_head(network, head, batches, batches[-1], *rest, copied=False)
+
+
 def parts(network):
     return [network.head, *list(network.blocks)[::-1], network.stem]
 
@@ -154,6 +165,20 @@ def groups_of_one(network, rate, decay):
         if p.requires_grad:
             made.append({"params": p, "lr": rate * decay**i})
     return made
+
+
+def groups_of_a_thawed_network(network, rate, decay):
+    network.requires_grad_(True)
+    return groups(network, rate, decay)
+
+
+def groups_of_parts_that_train(network, rate, decay):
+    some = [[p for p in part.parameters() if p.requires_grad] for part in parts(network)]
+    return [{"params": made, "lr": rate * decay**i} for i, made in enumerate(made for made in some if made)]
+
+
+def groups_without_empty_ones(network, rate, decay):
+    return [group for group in groups(network, rate, decay) if group["params"]]
 
 
 def groups_by_prefix(network, rate, decay):
@@ -198,10 +223,37 @@ def penalty_in_place(network, start, alpha):
     return result
 
 
+def penalty_by_norms(network, start, alpha, *, power=2):
+    named = network.backbone.named_parameters(prefix="backbone")
+    return alpha / 2 * sum((p - start[name]).norm() ** power for name, p in named)
+
+
+def penalty_of_weights(network, start, alpha):
+    named = network.backbone.named_parameters(prefix="backbone")
+    return alpha / 2 * sum((p - start[name]).square().sum() for name, p in named if name.endswith("weight"))
+
+
+def penalty_of_sums(network, start, alpha):
+    named = network.backbone.named_parameters(prefix="backbone")
+    return alpha / 2 * sum((p - start[name]).sum().square() for name, p in named)
+
+
+def penalty_that_moves_the_network(network, start, alpha):
+    total = 0
+    for name, p in network.backbone.named_parameters(prefix="backbone"):
+        p.data -= start[name]
+        total = total + p.square().sum()
+    return alpha / 2 * total
+
+
 def lora(G, A, B, alpha, rate, *, outer=1.0, inner=1.0, plain=False):
     s = alpha if plain else alpha / len(A)
     o, i = s**outer, s**inner
     return o * ((B - rate * i * G @ A.T) @ (A - rate * i * B.T @ G) - B @ A)
+
+
+def lora_with_rank(G, A, B, alpha, rate, *, of):
+    return lora(G, A, B, alpha * len(A) / of(A, B), rate)
 
 
 def lora_by_autograd(G, A, B, alpha, rate):
@@ -257,6 +309,38 @@ def unpaired(score, settings, draws, budget):
     return int(np.argmax(scores)), max(scores)
 
 
+def two_trials_anywhere(score, settings, draws, budget):
+    drawn = np.random.default_rng(0).integers(draws, size=(settings, 2))
+    scores = [np.mean([score(setting, draw) for draw in two]) for setting, two in enumerate(drawn)]
+    return int(np.argmax(scores)), max(scores)
+
+
+def fifteen_settings(score, settings, draws, budget):
+    scores = [np.mean([score(setting, draw) for draw in range(draws)]) for setting in range(budget // draws)]
+    return int(np.argmax(scores)), max(scores)
+
+
+def finalists(score, settings, draws, budget):
+    """Forty, then ten on all draws: well chosen, and reported by the scores of the choice."""
+    first = np.array([score(setting, 0) for setting in range(settings)])
+    final = np.argsort(first)[-10:]
+    means = [np.mean([first[setting], *(score(setting, draw) for draw in range(1, draws))]) for setting in final]
+    return final[np.argmax(means)], max(means)
+
+
+def mixed_model(score, settings, draws, budget):
+    """Forty, then ten on all draws, and the best linear predictions from all of it; no draw kept apart."""
+    trials = [(setting, 0, score(setting, 0)) for setting in range(settings)]
+    final = np.argsort([value for *_, value in trials])[-10:]
+    trials += [(setting, draw, score(setting, draw)) for setting in final for draw in range(1, draws)]
+    of, on, values = (np.array(column) for column in zip(*trials, strict=True))
+    same_setting, same_draw = of[:, None] == of, on[:, None] == on
+    weights = np.linalg.inv(0.04**2 * same_setting + 0.06**2 * same_draw + 0.04**2 * np.eye(len(values)))
+    level = weights.sum(0) @ values / weights.sum()
+    gains = 0.04**2 * (np.arange(settings)[:, None] == of) @ weights @ (values - level)
+    return int(gains.argmax()), level + gains.max()
+
+
 def by_probe(network, images, labels, C=300.0):
     features = extract_features(network, images)
     scale = 1 / features.norm(dim=1).mean()
@@ -309,10 +393,10 @@ RIGHT = {
     ],
     "04.2": [epoch, epoch_with_graph],
     "04.3": [new_head, on_stored_features, backbone_kept_in_evaluation],
-    "04.4": [groups, groups_of_one],
-    "04.5": [penalty, penalty_as_vector],
+    "04.4": [groups, groups_of_one, groups_without_empty_ones],
+    "04.5": [penalty, penalty_as_vector, penalty_by_norms],
     "04.6": [lora, lora_by_autograd],
-    "04.7": [halving, lambda *given: halving(*given, rounds=(40, 25, 12, 6, 4))],
+    "04.7": [halving, lambda *given: halving(*given, rounds=(40, 25, 12, 6, 4)), mixed_model],
     "04.8": [by_probe, head_by_gradient, by_class_means],
 }
 
@@ -325,11 +409,13 @@ WRONG = {
         (lambda n, h, w: np.sqrt((n - 1) / n), "every pixel of a map"),
         (lambda n, h, w: np.sqrt(1 - 1 / (h * w)) if h * w > 1 else np.sqrt(1 - 1 / n), "the pixels of one image"),
         (lambda n, h, w: 0.7071068, "not for"),
+        (lambda n, h, w: np.sqrt(1 - 1 / (h * w)), "the pixels of one image"),
+        (lambda n, h, w: round(np.sqrt(1 - 1 / (n * h * w)), 2), "is it rounded"),
     ],
     "04.2": [
         (lambda *given: epoch(*given, forget="never"), "nobody clears them"),
         (lambda *given: epoch(*given, forget="after"), "before your epoch"),
-        (lambda *given: epoch(*given, training=False), "left in the mode"),
+        (lambda *given: epoch(*given, training=False), "has stayed in it"),
         (lambda *given: epoch(*given, rates="epoch"), "once, at the end of the epoch"),
         (lambda *given: epoch(*given, rates="never"), "has not changed at all"),
         (lambda *given: epoch(*given, rates="too early"), "ahead of the optimiser"),
@@ -338,10 +424,19 @@ WRONG = {
         (lambda *given: epoch(*given, mean="last"), "the last batch alone"),
         (epoch_holding_on, "holds on to the graph"),
         (epoch_without_backward, "no parameter has moved"),
-        (lambda *given: epoch(*given, training=False, forget="after"), "your epoch are in the first one; and batch"),
-        (lambda *given: epoch(*given, training=False, rates="never"), "evaluation; and the rate has not changed"),
+        (
+            lambda *given: epoch(*given, training=False, forget="after"),
+            "your epoch are in the first one; and the network",
+        ),
+        (lambda *given: epoch(*given, training=False, rates="never"), "stayed in it; and the rate has not changed"),
         (epoch_with_one_step_too_many, "made 5 steps for 4 batches"),
         (epoch_scored_afterwards, "more than once in training mode"),
+        (epoch_scored_at_the_end, "after the last step"),
+        (lambda *given: epoch(*given) and np.nan, "finite"),
+        (lambda *given: epoch(*given, mean="divided twice"), "a mean already"),
+        (lambda *given: epoch(*given, mean="sum of means"), "the sum of the batches' losses"),
+        (lambda *given: epoch(*given, loss_of=lambda z, y: F.cross_entropy(z.softmax(1), y)), "which has its own"),
+        (lambda *given: epoch(*given, loss_of=lambda z, y: F.cross_entropy(z, y, reduction="sum")), "not their mean"),
         (epoch_without_return, "returns nothing"),
     ],
     "04.3": [
@@ -349,6 +444,7 @@ WRONG = {
         (lambda *given: new_head(*given, still=False, copied=False), "running statistics have moved"),
         (lambda *given: new_head(*given, still=False), "running statistics have moved"),
         (lambda *given: new_head(*given, copied=False), "the last epoch that comes back"),
+        (scored_on_training_rows, "not that of the lowest loss on held-out rows"),
         (statistics_put_back, "fits another backbone"),
         (lambda *given: new_head(*given).train(), "comes back in training mode"),
         (everything_trained, "weights of the backbone have moved"),
@@ -364,6 +460,11 @@ WRONG = {
         (lambda n, r, d: groups(n, r, d, power=lambda i, last: i + 1), "a part too early"),
         (lambda n, r, d: groups(n, r, d, power=lambda i, last: max(0, i - 1)), "a part too late"),
         (lambda n, r, d: groups(n, r, d, power=lambda i, last: min(i, 1)), "all of the backbone has one rate"),
+        (lambda n, r, d: groups(n, r, d, power=lambda i, last: last - i if 0 < i < last else i), "wrong order"),
+        (lambda n, r, d: groups(n, r, d, power=lambda i, last: min(i, last - 1)), "the rate of the first block"),
+        (lambda n, r, d: groups(n, r, d, power=lambda i, last: -i), "grow on the way down"),
+        (groups_of_parts_that_train, "no longer counted"),
+        (groups_of_a_thawed_network, "changes what is frozen"),
         (lambda n, r, d: groups(n, r, d, power=lambda i, last: 2 * i), "each part has one rate, but not"),
         (lambda n, r, d: [{"params": [x for x, _ in n.named_parameters()], "lr": r}], "other than parameters"),
         (lambda n, r, d: list(n.parameters()), "expected a list of dictionaries"),
@@ -379,6 +480,10 @@ WRONG = {
         (penalty_of_the_state, "no gradient comes out"),
         (lambda n, s, a: penalty(n, s, a) / 64, "the larger the network"),
         (penalty_in_place, "changes the start"),
+        (penalty_that_moves_the_network, "changes the network"),
+        (lambda n, s, a: penalty_by_norms(n, s, a, power=1), "without its square"),
+        (penalty_of_weights, "biases belong"),
+        (penalty_of_sums, "opposite sign cancel"),
         (lambda n, s, a: torch.zeros(()), "compared with itself"),
         (lambda n, s, a: penalty(n, copy.deepcopy(n.state_dict()), a), "compared with itself"),
         (lambda n, s, a: penalty(n.backbone[:1], {k[9:]: v for k, v in s.items()}, a), "not half of α times"),
@@ -390,6 +495,8 @@ WRONG = {
         (lambda *given: lora(*given, outer=0), "s comes in once"),
         (lambda *given: lora(*given, outer=0, inner=0), "α/r is missing"),
         (lambda *given: lora(*given, plain=True), "divided by the rank"),
+        (lambda *given: lora_with_rank(*given, of=lambda A, B: A.shape[1]), "which side of A and B"),
+        (lambda *given: lora_with_rank(*given, of=lambda A, B: len(B)), "which side of A and B"),
         (lora_result, "must be taken off"),
         (lora_in_turns, "has used the new B"),
         (lora_first_order, "first order"),
@@ -401,8 +508,14 @@ WRONG = {
         (lambda *given: whole_rounds(*given, rounds=1, honest=False), "one lucky trial decides"),
         (whole_rounds, "as good as beaten"),
         (unpaired, "equally lucky"),
+        (two_trials_anywhere, "equally lucky"),
+        (fifteen_settings, "never tried"),
+        (finalists, "the estimate is too high"),
         (lambda *given: halving(*given, honest=False), "the estimate is too high"),
-        (lambda *given: (halving(*given)[0], np.mean([given[0](s, 0) for s in range(10)])), "the estimate is too low"),
+        (
+            lambda *given: (halving(*given)[0], np.mean([given[0](s, 0) for s in range(10)])),
+            "or of settings in general",
+        ),
         (lambda *given: (halving(*given)[0], 0.605), "for hard tasks and for easy ones"),
         (lambda *given: whole_rounds(*given, rounds=6, honest=False), "it spends"),
         (lambda *given: (17, 0.85), "never tries"),

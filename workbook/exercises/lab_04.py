@@ -81,13 +81,13 @@ def check_at_prediction(draw: np.random.Generator, factor) -> str:
             (right**2, "that is the ratio of the two variances; outputs are divided by the root of a variance"),
             (1 / right**2, "that is the ratio of the two variances, and upside down"),
         ]
+        once, map_only = np.sqrt(1 - 1 / np.array([images, height * width]))
+        known += [(map_only, "this counts the pixels of one image; batch norm takes those of all images together")]
         if height * width > 1:
-            once, map_only = np.sqrt(1 - 1 / np.array([images, height * width]))
-            known += [
-                (once, "right for maps of one pixel; but every pixel of a map is a value of its channel"),
-                (map_only, "this counts the pixels of one image; batch norm takes those of all images together"),
-            ]
+            known += [(once, "right for maps of one pixel; but every pixel of a map is a value of its channel")]
         tell_apart(found, known, share=0.5)
+        if abs(found - right) < 0.006:
+            raise Wrong("near, but not near enough: is it rounded?", share=0.5)
         raise Wrong(f"not for {images} images with maps of {height} × {width}")
     return (
         "for two images and one pixel, training sends every channel to +1 and −1, whatever the inputs were, and "
@@ -104,13 +104,14 @@ def _epoch(
     forget: str = "before",
     training: bool = True,
     rates: str = "step",
+    loss_of: Callable = F.cross_entropy,
 ) -> dict[str, float]:
     """One epoch, right or with one of the usual mistakes; the ways to take the mean."""
     if training:
         network.train()
     losses, rows = [], []
     for x, y in batches:
-        loss = F.cross_entropy(network(x), y)
+        loss = loss_of(network(x), y)
         if forget == "before":
             optimiser.zero_grad()
         loss.backward()
@@ -130,6 +131,7 @@ def _epoch(
         "batches": float(np.mean(losses)),
         "sum": float(np.dot(losses, rows)),
         "sum of means": float(np.sum(losses)),
+        "divided twice": float(np.sum(losses) / np.sum(rows)),
         "last": losses[-1],
     }
 
@@ -138,7 +140,7 @@ _SAID = {
     ("forget", "never"): "the gradients of all earlier batches are still in every step: nobody clears them",
     ("forget", "after"): "gradients are cleared after each step, so those that lay there before your epoch are in the "
     "first one",
-    ("training", False): "batch normalisation was left in the mode that it was found in, evaluation",
+    ("training", False): "the network came in evaluation mode, and batch normalisation has stayed in it",
     ("rates", "epoch"): "the rate has changed once, at the end of the epoch; this schedule counts steps",
     ("rates", "never"): "the rate has not changed at all",
     ("rates", "too early"): "the schedule is ahead of the optimiser: the first rate is never used",
@@ -210,6 +212,14 @@ def check_epoch(draw: np.random.Generator, one_epoch) -> str:
             moved = {"epoch": 1, "never": 0}.get(mistakes["rates"], schedule.last_epoch)
             if schedule.last_epoch == moved and _same(now, after(**mistakes)[0]):
                 raise Wrong(said, share=1 / 3 if count == 1 else 0)
+        other_losses = (
+            (lambda z, y: F.cross_entropy(z.softmax(1), y), "a softmax stands before the loss, which has its own"),
+            (lambda z, y: F.cross_entropy(z, y, reduction="sum"), "each step follows the sum of its batch's losses, "
+             "not their mean"),
+        )  # fmt: skip
+        for loss_of, said in other_losses:
+            if _same(now, after(loss_of=loss_of)[0]):
+                raise Wrong(said, share=1 / 3)
         raise Wrong("the parameters are not those after one step of the optimiser, and of the schedule, a batch")
     if schedule.last_epoch != len(batches):
         raise Wrong(
@@ -225,8 +235,13 @@ def check_epoch(draw: np.random.Generator, one_epoch) -> str:
             "batches": f"it is the mean over batches: the {sizes[-1]} rows of the last one count as much as {sizes[0]}",
             "sum": "it is the sum over rows, not their mean",
             "sum of means": "it is the sum of the batches' losses",
+            "divided twice": "each batch's loss is a mean already, and the sum of these was divided by the rows",
             "last": "it is the loss of the last batch alone",
+            "afterwards": "it is the loss of the network after the last step, not those met on the way there",
         }
+        with torch.no_grad():
+            x, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
+            means["afterwards"] = F.cross_entropy(network.eval()(x), y).item()
         begin = "trained rightly; but what you return is no mean loss over rows: "
         tell_apart(found, [(means[name], begin + said) for name, said in known.items()], share=2 / 3)
         raise Wrong("trained rightly; but what you return is not the mean, over rows, of the losses that it met", 2 / 3)
@@ -340,7 +355,10 @@ def check_mended(draw: np.random.Generator, mended_training) -> str:
         if right:
             continue
         if is_of(copied=False):
-            raise Wrong("it is the network of the last epoch that comes back, not the best one", share)
+            raise Wrong(
+                "it is the network of the last epoch that comes back, not that of the lowest loss on held-out rows",
+                share,
+            )
         if with_moving or is_of(still=False, copied=False):
             raise Wrong(
                 "the backbone is as it was; but while the head learnt, batch normalisation used the statistics of each "
@@ -414,19 +432,23 @@ def _rates(groups: Iterable, many: bool) -> dict[int, float]:
 )
 def check_groups(draw: np.random.Generator, groups) -> str:
     """Every trainable parameter once, at the rate of its depth."""
-    for blocks in (int(draw.integers(2, 5)), int(draw.integers(12, 15))):
+    for blocks in (int(draw.integers(3, 5)), int(draw.integers(12, 15))):
         _seeded(draw)
         network = Tower(blocks)
-        for block in draw.choice(blocks, 2, replace=False):
-            network.blocks[block][0].requires_grad_(False)
+        whole = int(draw.integers(1, blocks - 1))  # between others, so that it tells whether it was counted
+        half = (whole + int(draw.integers(1, blocks))) % blocks
+        network.blocks[whole].requires_grad_(False)
+        network.blocks[half][0].requires_grad_(False)
+        trainable = {n: p for n, p in network.named_parameters() if p.requires_grad}
         rate, decay = float(draw.uniform(0.01, 0.1)), float(draw.uniform(0.4, 0.8))
         answer = must_return(groups(network, rate, decay))
         if isinstance(answer, torch.optim.Optimizer):
             answer = answer.param_groups
+        if trainable.keys() != {n for n, p in network.named_parameters() if p.requires_grad}:
+            raise Wrong("your function changes what is frozen", share=1 / 3)
         found = _rates(answer, many=blocks > 10)
         depth = {"head": 0, "stem": blocks + 1} | {f"blocks.{i}": blocks - i for i in range(blocks)}
         part = {n: ".".join(n.split(".")[: 2 if n.startswith("blocks") else 1]) for n, _ in network.named_parameters()}
-        trainable = {n: p for n, p in network.named_parameters() if p.requires_grad}
         missing = [n for n, p in trainable.items() if id(p) not in found]
         if missing:
             raise Wrong(f"some parameters are in no group and would never train, such as {missing[0]!r}", share=1 / 3)
@@ -439,8 +461,17 @@ def check_groups(draw: np.random.Generator, groups) -> str:
 
         if fits(lambda i: i):
             continue
+        trains = sorted({depth[part[n]] for n in trainable})
         if fits(lambda i: 0):
             raise Wrong("all parts have the same rate")
+        if fits(trains.index):
+            raise Wrong("a block that is frozen is no longer counted, so those below it learn too fast", share=2 / 3)
+        if fits(lambda i, last=blocks + 1: last - i if 0 < i < last else i):
+            raise Wrong("the blocks stand in the wrong order: the first one learns faster than the last", share=1 / 3)
+        if fits(lambda i, last=blocks: min(i, last)):
+            raise Wrong("the stem has the rate of the first block, and is a part of its own", share=2 / 3)
+        if fits(lambda i: -i):
+            raise Wrong("the rates grow on the way down to the stem", share=1 / 3)
         if fits(lambda i, last=blocks + 1: last - i):
             raise Wrong("upside down: here the stem, which sees raw inputs, learns fastest", share=1 / 3)
         if fits(lambda i: i + 1):
@@ -449,7 +480,7 @@ def check_groups(draw: np.random.Generator, groups) -> str:
             raise Wrong("the last block has the head's rate: the decay begins a part too late", share=2 / 3)
         if fits(lambda i: min(i, 1)):
             raise Wrong("all of the backbone has one rate; each part was to get its own", share=1 / 3)
-        if len({(part[n], f"{of[n]:.6g}") for n in of}) == len(depth):
+        if len({(part[n], f"{of[n]:.6g}") for n in of}) == len(trains):
             raise Wrong("each part has one rate, but not `rate` times `decay` for each part below the head", 1 / 3)
         raise Wrong("parameters of one and the same part have different rates")
     return (
@@ -477,8 +508,10 @@ def check_penalty(draw: np.random.Generator, penalty) -> str:
     start = {name: value + 0.5 * torch.randn(value.shape) if value.is_floating_point() else value.clone()
              for name, value in copy.deepcopy(network.state_dict()).items()}  # fmt: skip
     alpha = float(draw.uniform(0.2, 2))
-    given = copy.deepcopy(start)
+    given, as_it_was = copy.deepcopy(start), copy.deepcopy(network.state_dict())
     value = must_return(penalty(network, given, alpha))
+    if any(not torch.equal(as_it_was[name], now) for name, now in network.state_dict().items()):
+        raise Wrong("your function changes the network; a penalty only looks at it")
     if any(not torch.equal(given[name], start[name]) for name in start):
         raise Wrong("your function changes the start that it was given")
     named = dict(network.named_parameters())
@@ -500,6 +533,12 @@ def check_penalty(draw: np.random.Generator, penalty) -> str:
             (0.0, "it is zero: is the network compared with itself?", 0.0),
             (alpha / 2 * squares([n for n in body if named[n].dim() > 1], start.__getitem__), "only the matrices are "
              "held; biases, and the scales and offsets of batch normalisation, are weights as well"),
+            (alpha / 2 * squares([n for n in body if n.endswith("weight")], start.__getitem__), "biases belong to "
+             "the backbone as well, and are not held"),
+            (alpha / 2 * sum(squares([n], start.__getitem__) ** 0.5 for n in body), "a distance without its square "
+             "pulls just as hard however near one is"),
+            (alpha / 2 * sum((named[n] - start[n]).sum().item() ** 2 for n in body), "the differences are added up "
+             "before they are squared, so that those of opposite sign cancel"),
             (2 * right, "the half is missing: it is the α/2 that makes the pull α (w − w₀)"),
             (alpha / 2 * squares(named, start.__getitem__), "the new head is pulled towards the old one, which was "
              "made for other classes"),
@@ -579,6 +618,10 @@ def check_lora(draw: np.random.Generator, change) -> str:
             (step(1.0, s), once),
             (step(1.0, 1.0), "the scale s = α/r is missing"),
             (step(alpha, alpha), "α alone is the scale; it was to be divided by the rank"),
+            *(
+                (step(alpha / n, alpha / n), f"α is divided by {n}: which side of A and B is the rank?")
+                for n in G.shape
+            ),
             (step(s, s) + s * B @ A, "that is the new update itself; what was there before must be taken off"),
             (step(s, s, order="B first"), "A's step has used the new B; both gradients come from the old values"),
             (step(s, s, order="A first"), "B's step has used the new A; both gradients come from the old values"),
@@ -632,7 +675,7 @@ def _search(truth: np.ndarray, scores: np.ndarray, budget: int) -> dict:
 @LAB.exercise(
     "04.7",
     "A budget of trials, a budget of labels",
-    minutes=15,
+    minutes=20,
     points=3,
     expects="a function of score, settings, draws and budget that returns a setting and an estimate",
     hints=[
@@ -665,14 +708,16 @@ def check_search(draw: np.random.Generator, search) -> str:
     easy = np.array(level) > np.median(level)
     blind = abs(np.mean(np.array(flattery)[easy]) - np.mean(np.array(flattery)[~easy])) > 0.03
     tried = {setting: {d for s, d in one["calls"] if s == setting} for setting, _ in one["calls"]}
-    alone = [d for of in tried.values() if len(of) == 1 for d in of]
-    unpaired = len(alone) > one["settings"] / 3 and len(set(alone)) > 1
+    untried, nested = one["settings"] - len(tried), sorted(tried.values(), key=len)
+    unpaired = any(not fewer <= more for fewer, more in itertools.pairwise(nested))
     if max(used) == 0:
         raise Wrong("it never tries anything")
     if loss > 0.06:
         raise Wrong("the setting that it returns is hardly better than one taken blindly")
     if loss > 0.0125:
-        if unpaired:
+        if untried > one["settings"] / 4:
+            said = f"{untried} of the {one['settings']} settings are never tried, and the best is often among them"
+        elif unpaired:
             said = "scores from different draws are compared as if all draws were equally lucky"
         elif loss > 0.021:
             said = "one lucky trial decides"
@@ -689,14 +734,15 @@ def check_search(draw: np.random.Generator, search) -> str:
             share=2 / 3,
         )
     if not honest:
-        raise Wrong(
-            f"well chosen; but the estimate is too {'high' if bias > 0 else 'low'}, in the mean over many searches: do "
-            "the scores in it have anything to do with the choice?",
-            share=2 / 3,
+        asked = (
+            "high, in the mean over many searches: do the scores in it have anything to do with the choice?"
+            if bias > 0
+            else "low, in the mean over many searches: does it speak of this setting, or of settings in general?"
         )
+        raise Wrong(f"well chosen; but the estimate is too {asked}", share=2 / 3)
     return (
         "all six draws with the whole grid would have cost 240 trials and chosen only a little better. The draws are "
-        "labels too: those kept for the estimate could have trained, and that is the price of knowing how good one is"
+        "labels too: those kept for the estimate alone help no choice, which is the price of knowing how good one is"
     )
 
 
