@@ -40,6 +40,7 @@ def test_a_check_says_what_it_found_and_is_worth_its_points(answer, points, line
     value, (data,) = shown(lambda: lab.check("99.1", answer))
     assert value == points
     assert repr(value) == f"{points}.0"
+    assert value._repr_html_() == f"<small>{points} of 2 points</small>"
     assert data["text/plain"].startswith(line)
     assert data[CHECK_MIME]["points"] == points
     assert ("hint" in data["text/plain"]) == line.startswith(("✘", "⚠"))

@@ -24,11 +24,22 @@ _open: dict[tuple[str, Path], Progress] = {}
 
 
 class Points(float):
-    """The points of an answer: the value of a check cell, as nbgrader reads it."""
+    """The points of an answer, the value of a check cell: for nbgrader a plain number, for a learner with the most."""
+
+    out_of: float
+
+    def __new__(cls, points: float, out_of: float):
+        """Take the points and how many there are."""
+        new = super().__new__(cls, points)
+        new.out_of = out_of
+        return new
 
     def __repr__(self) -> str:
         """Return the number alone."""
         return repr(float(self))
+
+    def _repr_html_(self) -> str:
+        return f"<small>{self:g} of {self.out_of:g} point{'s' * (self.out_of != 1)}</small>"
 
 
 def load_lab(number: str) -> Lab:
@@ -71,7 +82,7 @@ def check(exercise_id: str, *answers: Any) -> Points:
     verdict = judge(exercise, answers)
     _progress(lab_number(exercise_id)).note_attempt(exercise, verdict)
     _show(exercise, verdict)
-    return Points(verdict.points)
+    return Points(verdict.points, verdict.out_of)
 
 
 def _show(exercise: Exercise, verdict: Verdict) -> None:
