@@ -58,7 +58,7 @@ check("08.1", setting)
 # %% [markdown]
 # ### 08.2 · Three teachers, and rows that nobody labelled (3 points, 12 minutes)
 #
-# Now there are several teachers: `v` has the shape $(m, n, K)$. They speak with one voice, the *mean of their softened probabilities*, and that is $p_t$. Write the derivative of $L$ with respect to every student's logit, an array of the shape of `z`. The inputs are NumPy arrays, and `y` holds $-1$ for rows without a label. Work it out on paper; the rest of this lab lets autograd do it.
+# Now there are several teachers: `v` has the shape $(m, n, K)$. They speak with one voice, the *mean of their softened probabilities*, and that is $p_t$. Write the derivative of $L$ with respect to every logit of the student, an array of the shape of `z`. The inputs are NumPy arrays, and `y` holds $-1$ for rows without a label. Work it out on paper; the rest of this lab lets autograd do it.
 
 
 # %%
@@ -104,7 +104,7 @@ itself = colleagues_loss(logits, logits, logits.argmax(dim=1), 4.0, 1.0)
 print("a student that says what its teacher says has no soft loss:", itself.abs().item() < 1e-6)
 
 # %% [markdown]
-# There are five mistakes in the four lines from `teacher = …` to `return …`, and none stops the training. *Hand in a loss that is $L$.* Besides, no gradient may reach the teacher's logits, and it must survive logits of a thousand.
+# There are five mistakes in the four lines from `teacher = …` to `return …`, and none stops the training. *Hand in a loss that is $L$.* Besides, no gradient may reach the teacher's logits, and it must be right for logits of a thousand, too.
 
 
 # %%
@@ -127,7 +127,7 @@ check("08.3", repaired_loss)
 # 4. *Softmax twice* in the labels' term: its loss has a floor (02.4) and a feeble gradient.
 # 5. $T^2$ *is missing.*
 #
-# `F.softmax(…).log()` is minus infinity where a probability has become 0, and $0 \cdot \infty$ is not a number; `F.log_softmax` is finite. The cross-entropy of student and teacher in place of the divergence is no mistake for training, since it differs by the teacher's entropy, a constant; but it is not zero for a student that agrees, so you no longer see from the loss how near it is.
+# `F.softmax(…).log()` is minus infinity where a probability has become 0, and $0 \cdot \infty$ is not a number; `F.log_softmax` is finite. (A small constant inside the logarithm makes it finite as well, and wrong: no disagreement can cost more than that constant's logarithm.) Without `log_target=True` `F.kl_div` takes its second argument for probabilities; given logarithms, it returns nan. The cross-entropy of student and teacher in place of the divergence is no mistake for training, since it differs by the teacher's entropy, a constant; but it is not zero for a student that agrees, so you no longer see from the loss how near it is.
 
 # %% [markdown]
 # ### 08.4 · Who is being taught? (3 points, 15 minutes)
@@ -188,6 +188,8 @@ check("08.4", training)
 # 4. *Two views*: `augment` was called twice, so the student is told the answer to a picture that it has not seen. Answers computed once, for pictures as they are, are the same mistake.
 # 5. *Gradients add up*, since nobody sets them to zero.
 # 6. *The student comes back in training mode*, so that its answer to one picture would depend on the others.
+#
+# What was right is easily lost: without `student.train()` a student that comes in evaluation mode learns with the running statistics of its random start.
 
 # %% [markdown]
 # ### 08.5 · Two forgeries (3 points, 15 minutes)
@@ -232,7 +234,7 @@ check("08.5", forge)
 # %% [markdown]
 # ### 08.6 · Eight bits (2 points, 10 minutes)
 #
-# Another way to be small. Quantise the numbers `x` affinely, as in lesson 08c: an interval $[a, b]$ that contains 0, a scale $s = (b - a)/255$, a zero point $o = \mathrm{round}(-a/s)$, and $q = \mathrm{round}(x/s) + o$, so that $\hat x = s\,(q - o)$. You have no interval, only `seen`, the calibration's values, from which to take the smallest possible one. `x` comes later and keeps to nothing. Return three things: `q`, an array of the shape of `x`, really in eight bits (`uint8`), the scale and the zero point. An example: where `seen` goes from −0.5 to 2.05, the scale is 0.01, the zero point 50, and 0.304 becomes 80.
+# Another way to be small. Quantise the numbers `x` affinely, as in lesson 08c: an interval $[a, b]$ that contains 0, a scale $s = (b - a)/255$, a zero point $o = \mathrm{round}(-a/s)$, and $q = \mathrm{round}(x/s) + o$, so that $\hat x = s\,(q - o)$. You have no interval, only `seen`, the calibration's values, from which to take the smallest possible one. `x` comes later, and nothing keeps it inside. Return three things: `q`, an array of the shape of `x`, really in eight bits (`uint8`), the scale and the zero point. An example: where `seen` goes from −0.5 to 2.05, the scale is 0.01, the zero point 50, and 0.304 becomes 80.
 
 
 # %%
@@ -254,13 +256,13 @@ check("08.6", quantise)
 # %% [markdown]
 # ### 08.7 · Which of them answers faster? (3 points, 15 minutes)
 #
-# Design a measurement. `calls` is a dictionary from a contender's name to a function; you make one call by `calls[name]()`. `clock()` returns the time in seconds. You may make `budget` calls in all, as many for each of the three contenders. (The machine is simulated, so that nobody has to wait and your own computer's troubles do not matter.) You have been warned:
+# Design a measurement. `calls` is a dictionary from a contender's name to a function; you make one call by `calls[name]()`. `clock()` returns the time in seconds. You may make `budget` calls in all, the same number for each of the three contenders. (The machine is simulated, so that nobody has to wait and your own computer's troubles do not matter.) You have been warned:
 #
 # - a contender's first calls are slow, up to sixteen of them;
 # - every now and then something else takes the machine for a while, in the middle of a call;
 # - it gets warm: the longer you measure, the slower is everything.
 #
-# Return a dictionary from each name to the seconds of a *typical* call. Above all the proportions of the three must be right. The cell below has such a machine for you to try on; `machine.true` says what its calls would take if it stayed cold, and the check has another one.
+# Return a dictionary from each name to the seconds of a *typical* call. Above all the proportions of the three must be right. The cell below has such a machine for you to try on, by `typical(machine.calls, machine.clock, 150)`; it stays warm, so make a new one for every trial. `machine.true` says what its calls would take if it stayed cold. The check has another one.
 
 # %%
 from workbook.exercises.lab_08 import Machine

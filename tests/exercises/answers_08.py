@@ -1,6 +1,7 @@
 """Right and wrong answers of lab 08; the wrong ones with a part of what the learner is told."""
 
 import copy
+import time
 
 import numpy as np
 import torch
@@ -20,13 +21,13 @@ def setting(share, T):
     return share * T**2 / (share * T**2 + 1 - share)
 
 
-def gradient(z, v, y, T, alpha, *, scale=None, voice=None, hard_T=1, mask=True, rows=None):
+def gradient(z, v, y, T, alpha, *, scale=None, voice=None, hard_T=1, hard_scale=1, mask=True, rows=None):
     voice = softmax(v / T).mean(0) if voice is None else voice
     hard = softmax(z / hard_T) - np.eye(z.shape[1])[y]
     if mask:
         hard[y < 0] = 0
     soft = (softmax(z / T) - voice) * (T if scale is None else scale)
-    return alpha * soft / len(z) + (1 - alpha) * hard / (rows or len(z))
+    return alpha * soft / len(z) + (1 - alpha) * hard_scale * hard / (rows or len(z))
 
 
 def gradient_by_autograd(z, v, y, T, alpha):
@@ -64,6 +65,17 @@ def loss_by_hand(z, v, y, T, alpha):
 def loss_that_overflows(z, v, y, T, alpha):
     p_s, p_t = F.softmax(z / T, dim=1), F.softmax(v.detach() / T, dim=1)
     soft = (p_t * (p_t.log() - p_s.log())).sum(1).mean()
+    return alpha * T**2 * soft + (1 - alpha) * F.cross_entropy(z, y)
+
+
+def loss_without_log_target(z, v, y, T, alpha):
+    soft = F.kl_div(F.log_softmax(z / T, 1), F.log_softmax(v.detach() / T, 1), reduction="batchmean")
+    return alpha * T**2 * soft + (1 - alpha) * F.cross_entropy(z, y)
+
+
+def loss_with_a_small_constant(z, v, y, T, alpha):
+    log_s = (F.softmax(z / T, 1) + 1e-8).log()
+    soft = F.kl_div(log_s, F.softmax(v.detach() / T, 1), reduction="batchmean")
     return alpha * T**2 * soft + (1 - alpha) * F.cross_entropy(z, y)
 
 
@@ -134,6 +146,25 @@ def views_first(student, teacher, images, batches, augment, loss, rate):
     return training(student, teacher, augment(images), batches, lambda views: views, loss, rate)
 
 
+def mode_as_it_comes(student, teacher, images, batches, augment, loss, rate):
+    student.train = lambda mode=True: student  # the learner's line is missing
+    found = training(student, teacher, images, batches, augment, loss, rate)
+    del student.train
+    return found.eval()
+
+
+def augment_in_passing(student, teacher, images, batches, augment, loss, rate):
+    def as_it_was(views):
+        augment(views)
+        return views
+
+    return training(student, teacher, images, batches, as_it_was, loss, rate)
+
+
+def unaugmented(student, teacher, images, batches, augment, loss, rate):
+    return training(student, teacher, images, batches, lambda views: views, loss, rate)
+
+
 def untrained(student, teacher, images, batches, augment, loss, rate):
     with torch.no_grad():
         teacher.eval()
@@ -200,6 +231,16 @@ def that_wraps(x, seen):
     return q.astype(np.uint8), scale, zero
 
 
+def what_comes_back(x, seen):
+    q, scale, zero = quantise(x, seen)
+    return scale * (q - zero), scale, zero
+
+
+def from_the_left_end(x, seen):
+    _, scale, zero = quantise(x, seen)
+    return np.clip(np.round((x - min(seen.min(), 0)) / scale), 0, 255).astype(np.uint8), scale, zero
+
+
 def symmetric(x, seen):
     scale = np.abs(seen).max() / 127
     return np.clip(np.round(x / scale), -127, 127).astype(np.int8), scale, 0
@@ -218,6 +259,11 @@ def typical(calls, clock, budget, *, statistic=np.median, drop=16, blocks=False,
 
 def timed(**options):
     return lambda *given: typical(*given, **options)
+
+
+def only_proportions(calls, clock, budget):
+    found = typical(calls, clock, budget)
+    return {name: seconds / min(found.values()) for name, seconds in found.items()}
 
 
 def typical_by_proportions(calls, clock, budget):
@@ -314,6 +360,7 @@ RIGHT = {
     "08.5": [
         lambda m: (signs(m), constant(m)),
         lambda m: [shuffled_places(m).numpy(), one_loud_channel(m).numpy()],
+        lambda m: torch.stack([signs(m), m + 100]),
     ],
     "08.6": [quantise, quantise_in_torch],
     "08.7": [typical, typical_by_proportions],
@@ -328,11 +375,15 @@ WRONG = {
         (lambda a, T: 1 - setting(a, T), "left for the labels"),
         (lambda a, T: a * T**2 / (1 - a), "the proportion of the two"),
         (lambda a, T: a * T**2 + 1, "a share lies between"),
-        (lambda a, T: 0.985, "not for a share"),
+        (lambda a, T: 0.985, "balances teacher and labels"),
+        (lambda a, T: a / T**2, "balances teacher and labels"),
+        (lambda a, T: min(1, a * T**2), "balances teacher and labels"),
+        (lambda a, T: a * T**2 / (1 + T**2), "balances teacher and labels"),
     ],
     "08.2": [
         (lambda z, v, y, T, a: gradient(z, v, y, T, a, scale=1 / T), "T² is missing"),
-        (lambda z, v, y, T, a: gradient(z, v, y, T, a, scale=T**2), "the inner derivative is not"),
+        (lambda z, v, y, T, a: gradient(z, v, y, T, a, scale=T**2), "its inner derivative is missing"),
+        (lambda z, v, y, T, a: gradient(z, v, y, T, a, scale=1), "T² is missing in the teacher's term; and z enters"),
         (lambda z, v, y, T, a: gradient(z, v, y, T, a, voice=softmax(v.mean(0) / T)), "logits are averaged"),
         (lambda z, v, y, T, a: gradient(z, v, y, T, a, voice=softmax(v).mean(0)), "softens the student only"),
         (lambda z, v, y, T, a: gradient(z, v, y, T, a, hard_T=T), "has a temperature too"),
@@ -343,6 +394,14 @@ WRONG = {
         (lambda z, v, y, T, a: gradient(z, v, y, T, 1 - a), "have changed places"),
         (lambda z, v, y, T, a: gradient(z, v, y, T, a, scale=1 / T, mask=False), "; and "),
         (lambda z, v, y, T, a: gradient(z, v, y, T, 1.0), "the labels' term is missing"),
+        (lambda z, v, y, T, a: gradient(z, v, y, T, a, hard_T=T, hard_scale=1 / T), "has a temperature too"),
+        (lambda z, v, y, T, a: gradient(z, v, y, T, a, hard_scale=2), "the labels' term is not"),
+        (lambda z, v, y, T, a: gradient(z, v, y, T, a) * np.where(y < 0, 0, 1)[:, None], "those without are not"),
+        (lambda z, v, y, T, a: gradient(z, v, y, T, a) / z.shape[1], "by the number of classes as well"),
+        (lambda z, v, y, T, a: gradient(z, v, y, T, a, voice=softmax(v / T).sum(0)), "are added up: their voice"),
+        (lambda z, v, y, T, a: gradient(z, v, y, T, a, scale=len(v) * T), "a term for each teacher"),
+        (lambda z, v, y, T, a: gradient(z, v, y, T, a) * np.where(y < 0, 1 / a, 1)[:, None], "lost its α"),
+        (lambda z, v, y, T, a: gradient(z, v, y, T, a, voice=softmax(softmax(v).mean(0) / T)), "with a label and"),
         (lambda z, v, y, T, a: np.zeros_like(v), "there is one derivative"),
         (lambda z, v, y, T, a: np.zeros_like(z), "taken numerically"),
     ],
@@ -358,6 +417,11 @@ WRONG = {
         (cross_with_teacher, "does not get zero"),
         (lambda *g: loss(*g, detach=False), "flows into the teacher"),
         (loss_that_overflows, "not finite"),
+        (loss_without_log_target, "is not a number"),
+        (loss_with_a_small_constant, "right for small logits; for logits of a thousand"),
+        (lambda *g: torch.nan_to_num(loss_that_overflows(*g)), "right for small logits"),
+        (lambda z, v, y, T, a: loss(z, v, y, T, 1 - a), "have changed places"),
+        (lambda z, v, *g: loss(v, z, *g), "changed places in both terms"),
         (lambda *g: loss(*g).item(), "lost its graph"),
         (cut_off, "a part of it is cut off"),
         (lambda z, *g: 0 * z.sum(), "your loss is zero"),
@@ -379,6 +443,9 @@ WRONG = {
         (untrained, "not where one step"),
         (lambda student, *g: student, "0 times for"),
         (views_first, "not anew for each"),
+        (mode_as_it_comes, "learns in evaluation mode"),
+        (augment_in_passing, "its pictures are not used"),
+        (unaugmented, "never called"),
         (lambda s, t, *g: (training(s, t, *g), t)[1], "that is the teacher"),
         (lambda student, *g: student.state_dict(), "expected the student back"),
     ],
@@ -411,6 +478,11 @@ WRONG = {
         (lambda x, s: quantise(x, s)[0], "expected three things"),
         (lambda x, s: (np.zeros(x.shape, np.uint8), *quantise(x, s)[1:]), "the integers are not"),
         (lambda x, s: (quantise(x, s)[0], 0.01, 30), "the scale is not"),
+        (lambda x, s: [quantise(x, s)[i] for i in (0, 2, 1)], "have changed places"),
+        (lambda x, s: [quantise(x, s)[i] for i in (1, 2, 0)], "expected first the integers"),
+        (what_comes_back, "that is x̂"),
+        (from_the_left_end, "off by one"),
+        (lambda x, s: quantise(x.ravel(), s), "integers of shape"),
     ],
     "08.7": [
         (timed(statistic=np.mean, drop=0), "a mean pays"),
@@ -421,6 +493,9 @@ WRONG = {
         (timed(statistic=np.min, drop=0), "fastest call"),
         (timed(statistic=np.sum), "many calls together"),
         (timed(unit=1000), "milliseconds"),
+        (lambda calls, clock, budget: typical(calls, time.perf_counter, budget), "`clock` is never asked"),
+        (only_proportions, "these are proportions"),
+        (timed(unit=0.6), "the proportions are right, but a typical call is not met"),
         (timed(rounds=60), "the budget is"),
         (timed(rounds=5, drop=0), "fewer than twenty"),
         (more_for_one, "the same budget"),

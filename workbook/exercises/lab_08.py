@@ -60,7 +60,11 @@ def check_setting(draw: np.random.Generator, setting) -> str:
         tell_apart(found, mistakes, rtol=1e-3)
         if not 0 <= found <= 1:
             raise Wrong(f"with α = {found:.3g} one of the two terms would be negative: a share lies between 0 and 1")
-        raise Wrong(f"not for a share of {share:.2f} and T = {T:.2f}")
+        meant = found / (found + (1 - found) * T**2)
+        raise Wrong(
+            f"at T = {T:.2f} an α of {found:.3f} in the colleague's loss balances teacher and labels as in L with a "
+            f"share of {meant:.3f}; wanted is {share:.3f}"
+        )
     return (
         "equal shares at T = 8 take an α of more than .98: who searches a grid that ends at .9, without T², "
         "finds that teachers teach nothing"
@@ -70,15 +74,20 @@ def check_setting(draw: np.random.Generator, setting) -> str:
 # What can be forgotten in 08.2, and what the learner is told about it.
 _FORGOTTEN = {
     "square": "T² is missing in the teacher's term",
-    "chain": "T² is there, but z enters as z/T, and the inner derivative is not",
+    "chain": "z enters as z/T, and its inner derivative is missing",
     "voice": "the teachers' logits are averaged, not their probabilities",
     "teachers T": "the temperature softens the student only",
     "students T": "the temperature softens the teachers only",
+    "added": "the teachers' probabilities are added up: their voice is no distribution",
+    "each": "there is a term for each teacher, and they are added up: they speak with one voice",
     "hard T": "the labels' term has a temperature too",
+    "hard T, derived": "the labels' term has a temperature too",
     "last class": "a row without a label counts as one of the last class: that is what an index of −1 means",
     "pushed": "in rows without a label the labels' term still pushes every class down",
     "labelled only": "the labels' term is a mean over the labelled rows; it is to be one over all rows",
+    "alone": "in rows without a label the teachers' term has lost its α: it is α T² KL there as well",
     "sum": "that is the gradient of a sum over rows; the loss is a mean",
+    "entries": "it is divided by the number of classes as well: the loss is a mean over rows",
     "shares": "α and 1 − α have changed places",
     "sign": "the sign is turned round: with this, descent would raise the loss",
 }
@@ -90,17 +99,21 @@ def _gradient(z: np.ndarray, v: np.ndarray, y: np.ndarray, T: float, alpha: floa
     has = (y >= 0)[:, None]
     v = v / (1 if "teachers T" in forgotten else T)
     voice = _softmax(v.mean(axis=0)) if "voice" in forgotten else _softmax(v).mean(axis=0)
-    soft = _softmax(z / (1 if "students T" in forgotten else T)) - voice
+    soft = _softmax(z / (1 if "students T" in forgotten else T)) - voice * (len(v) if "added" in forgotten else 1)
+    soft = soft * (len(v) if "each" in forgotten else 1)
     soft = soft * (1 if "square" in forgotten else T**2) / (1 if "chain" in forgotten else T)
     onehot = np.eye(classes)[y] if "last class" in forgotten else np.eye(classes)[y] * has
-    hard = _softmax(z / (T if "hard T" in forgotten else 1)) - onehot
+    hard = _softmax(z / (T if {"hard T", "hard T, derived"} & set(forgotten) else 1)) - onehot
+    hard = hard / (T if "hard T, derived" in forgotten else 1)
     if not {"last class", "pushed"} & set(forgotten):
         hard = hard * has
     if "labelled only" in forgotten:
         hard = hard * n / has.sum()
     if "shares" in forgotten:
         alpha = 1 - alpha
-    both = (alpha * soft + (1 - alpha) * hard) / (1 if "sum" in forgotten else n)
+    teachers_share = np.where(has, alpha, 1.0) if "alone" in forgotten else alpha
+    both = (teachers_share * soft + (1 - alpha) * hard) / (1 if "sum" in forgotten else n)
+    both = both / (classes if "entries" in forgotten else 1)
     return -both if "sign" in forgotten else both
 
 
@@ -128,7 +141,8 @@ def check_gradient(draw: np.random.Generator, gradient) -> str:
     found = as_array(must_return(gradient(z.copy(), v.copy(), y.copy(), T, alpha)))
     if found.shape != z.shape:
         raise Wrong(f"the gradient has shape {found.shape}; there is one derivative for each of the logits: {z.shape}")
-    if is_close(found, _gradient(z, v, y, T, alpha)):
+    right = _gradient(z, v, y, T, alpha)
+    if is_close(found, right):
         return (
             "each row adds up to zero, as in 02.2; and where all teachers agree with the student, a row without a "
             "label asks for nothing"
@@ -144,7 +158,11 @@ def check_gradient(draw: np.random.Generator, gradient) -> str:
     halves = ((soft, labels_missing), (alpha * soft, labels_missing), (hard, teachers_missing),
               ((1 - alpha) * hard, teachers_missing))  # fmt: skip
     tell_apart(found, halves, share=1 / 3)
-    raise Wrong("it differs from the derivative of L, taken numerically")
+    if is_close(found[y < 0], right[y < 0]):
+        raise Wrong("rows without a label are right, so the teachers' term is; the labels' term is not", share=1 / 2)
+    if is_close(found[y >= 0], right[y >= 0]):
+        raise Wrong("rows with a label are right, those without are not", share=1 / 2)
+    raise Wrong("it differs from the derivative of L, taken numerically, in rows with a label and without")
 
 
 # What can be wrong with the loss of 08.3: for each choice the right one, and the others with what is said of them.
@@ -217,6 +235,7 @@ def check_repaired_loss(draw: np.random.Generator, repaired_loss) -> str:
     """L, differentiable for the student only, finite for large logits."""
     n, classes = int(draw.integers(6, 12)), int(draw.integers(4, 8))
     z, v = draw.normal(0, 2, (2, n, classes))
+    right, _ = next(_ways())
     y = draw.integers(0, classes, n)
     T, alpha = draw.uniform(2, 5), draw.uniform(0.35, 0.65)
 
@@ -225,12 +244,22 @@ def check_repaired_loss(draw: np.random.Generator, repaired_loss) -> str:
         return must_return(repaired_loss(student, teacher, torch.tensor(y), T, alpha)), student, teacher
 
     value, student, teacher = ask(z, v, y)
+    if np.isnan(as_array(value)).any():
+        raise Wrong(
+            "for quite ordinary logits your loss is not a number: is a logarithm taken of something negative? (What "
+            "F.kl_div expects second are probabilities, unless log_target says that they are logarithms.)"
+        )
     found = as_number(value)
     fitting = (said for how, said in _ways() if is_close(found, _loss(z, v, y, T, alpha, how), rtol=1e-5))
     mistakes = next(fitting, None)
     if mistakes is None:
         if is_close(found, 0.0):
             raise Wrong("your loss is zero, whatever student and teacher say")
+        exchanged = (
+            (_loss(z, v, y, T, 1 - alpha, right), "α and 1 − α have changed places"),
+            (_loss(v, z, y, T, alpha, right), "student and teacher have changed places in both terms"),
+        )
+        tell_apart(found, exchanged, share=1 / 2)
         raise Wrong("its value is not L's, and not that of the colleague's loss with some of its mistakes either")
     if mistakes:
         more = f"{len(mistakes)} mistakes are left, among them: " if len(mistakes) > 1 else "one mistake is left: "
@@ -243,11 +272,17 @@ def check_repaired_loss(draw: np.random.Generator, repaired_loss) -> str:
     wanted = _gradient(z, v[None], y, T, alpha)
     if student.grad is None or not is_close(student.grad, wanted):
         raise Wrong("the value is right, but the student's gradient is not: a part of it is cut off", share=1 / 3)
-    far = np.array([[1000.0, 0.0, -1000.0], [0.0, 3000.0, 0.0]])
-    value, student, _ = ask(far, -far, np.array([1, 0]), dtype=torch.float32)
+    far, rare = np.array([[1000.0, 0.0, -1000.0], [0.0, 3000.0, 0.0]]), np.array([1, 0])
+    value, student, _ = ask(far, -far, rare, dtype=torch.float32)
     value.backward()
     if not (np.isfinite(as_array(value)).all() and np.isfinite(as_array(student.grad)).all()):
         raise Wrong("right for small logits, but not finite for logits of a thousand", share=2 / 3)
+    wanted = _loss(far, -far, rare, T, alpha, right)
+    if not is_close(as_number(value), wanted, rtol=1e-3):
+        raise Wrong(
+            f"right for small logits; for logits of a thousand it is finite, but {as_number(value):.0f} where L is "
+            f"{wanted:.0f}", share=2 / 3
+        )  # fmt: skip
     return (
         "none of the five had stopped the training; a student that is its teacher's equal, and a comparison with the "
         "formula on random numbers, show all of them in a second"
@@ -340,6 +375,7 @@ def check_training(draw: np.random.Generator, training) -> str:
     student, teacher = (_Watched(small_network(seed)) for seed in seeds[1:3])
     teacher.train()
     teacher(images + 1)  # running statistics of its own
+    student.eval()  # each network comes in the mode that the loop does not want
     rate, teacher.notes = draw.uniform(0.05, 0.2), []
     began, kept = copy.deepcopy(student), copy.deepcopy(teacher)
 
@@ -369,6 +405,10 @@ def check_training(draw: np.random.Generator, training) -> str:
     # A copy of the teacher may have been asked: then there is nothing in its notes.
     if augment.calls > len(batches) or (asked and not _same(seen, asked)):
         raise Wrong("student and teacher answer for different versions of the pictures", share=1 / 3)
+    if _same(seen, [images[rows] for rows in batches]):
+        raise Wrong(
+            "`augment` is called, but its pictures are not used: it returns them, and changes none", share=1 / 6
+        )
     if any(graph for *_, graph in teacher.notes):
         raise Wrong("every answer of the teacher builds a graph that nobody uses: memory and time for nothing", 2 / 3)
     if not all(mode for _, mode, _ in notes):
@@ -434,8 +474,10 @@ def check_forge(draw: np.random.Generator, forge) -> str:
         maps = draw_maps(draw)
         given = as_array(maps)
         answer = must_return(forge(maps.clone()))
+        if getattr(answer, "ndim", 0) == 5:  # both in one tensor
+            answer = list(answer)
         if not isinstance(answer, tuple | list) or len(answer) != 2:
-            raise Wrong("expected two sets of maps")
+            raise Wrong("expected two sets of maps, as a tuple")
         first, second = map(as_array, answer)
         for which, one in (("first", first), ("second", second)):
             if one.shape != given.shape:
@@ -467,7 +509,11 @@ def check_forge(draw: np.random.Generator, forge) -> str:
                 "the first is a good forgery; the second satisfies attention as well: it is blind to that change", share
             )
         if apart[1] < 0.1:
-            raise Wrong("the first is a good forgery; the second's attention is too near to that of the maps", share)
+            raise Wrong(
+                "the first is a good forgery; the second's attention is too near to that of the maps, with a loss of "
+                f"{apart[1]:.3f}; if chance decides, go further",
+                share,
+            )
     return (
         "attention is blind to what is there, hints to how loudly it is said. Before you add a loss, forge something "
         "that satisfies it: then you know what it does not ask for"
@@ -491,10 +537,12 @@ def check_quantise(draw: np.random.Generator, quantise) -> str:
     middle = draw.uniform(1, 3)
     for shift in (0.3, middle, -middle):
         seen = shift + draw.uniform(-0.9, 0.9, 300)
-        x = np.append(shift + draw.normal(0, 1.2, 60), [0.0, 4 * shift])
+        x = np.append(shift + draw.normal(0, 1.2, 60), [0.0, 4 * shift]).reshape(31, 2)
         answer = must_return(quantise(x.copy(), seen.copy()))
         if not isinstance(answer, tuple | list) or len(answer) != 3:
             raise Wrong("expected three things: the integers, the scale and the zero point")
+        if as_array(answer[0]).size == 1 or max(as_array(one).size for one in answer[1:]) > 1:
+            raise Wrong("expected first the integers, then the scale and the zero point, a single number each")
         q, scale, zero = as_array(answer[0]), as_number(answer[1]), as_number(answer[2])
         low, high = min(seen.min(), 0.0), max(seen.max(), 0.0)
         right = (high - low) / 255
@@ -511,6 +559,8 @@ def check_quantise(draw: np.random.Generator, quantise) -> str:
                 *((np.abs(seen).max() / steps, "the interval is symmetric: integers are spent where nothing lies")
                   for steps in (127, 127.5, 128)),
             )  # fmt: skip
+            if is_close(zero, right, rtol=1e-5) and abs(scale + low / right) < 1:
+                raise Wrong("scale and zero point have changed places: the scale comes first", share=1 / 2)
             tell_apart(scale, mistakes, share=1 / 4, rtol=1e-5)
             raise Wrong("the scale is not that of the smallest interval with 0 and the calibration's values in it")
         if abs(zero - round(zero)) > 1e-9:
@@ -518,6 +568,8 @@ def check_quantise(draw: np.random.Generator, quantise) -> str:
         if abs(zero + low / right) > 0.5 + 1e-6:
             raise Wrong("the zero point is not the integer that stands for 0 in this interval", share=1 / 4)
         steps = np.round(x / right) + zero
+        if is_close(q, right * (np.clip(steps, 0, 255) - zero)) or is_close(q, right * (steps - zero)):
+            raise Wrong("that is x̂, what comes back from the integers; q, the integers themselves, is asked", 1 / 2)
         if (q < 0).any() or (q > 255).any():
             raise Wrong("some integers are below 0 or above 255: they do not fit into eight bits", share=1 / 2)
         if not np.array_equal(q, np.clip(steps, 0, 255)):
@@ -529,6 +581,8 @@ def check_quantise(draw: np.random.Generator, quantise) -> str:
                 raise Wrong("q holds numbers that are not whole", share=1 / 4)
             if any(np.array_equal(q, one) for one in (*rounded_down, np.trunc(np.clip(x / right + zero, 0, 255)))):
                 raise Wrong("the numbers are cut off, not rounded: the error is up to a whole step", share=1 / 2)
+            if np.abs(q - np.clip(steps, 0, 255)).max() <= 1:
+                raise Wrong("some integers are off by one: x/s is rounded by itself, and so is the zero point", 1 / 2)
             raise Wrong("scale and zero point are right, the integers are not", share=1 / 4)
         if not str(getattr(answer[0], "dtype", "")).endswith("uint8"):
             kind = getattr(answer[0], "dtype", type(answer[0]).__name__)
@@ -555,10 +609,11 @@ class Machine:
         # Besides those by chance, each contender is interrupted once when it has long been warm.
         self.interrupted = {name: int(draw.integers(17, 34)) for name in names}
         self.calls = {name: functools.partial(self._call, name) for name in names}
-        self._draw, self._now = draw, 0.0
+        self._draw, self._now, self.asked = draw, 0.0, 0
 
     def clock(self) -> float:
         """Return the time in seconds."""
+        self.asked += 1
         return self._now
 
     def _call(self, name: str) -> None:
@@ -601,6 +656,8 @@ def check_typical(draw: np.random.Generator, typical) -> str:
         raise Wrong(f"you made {len(machine.log)} calls, and the budget is {machine.budget}")
     if min(counts[name] for name in names) < 20:
         raise Wrong("a contender is called fewer than twenty times: luck decides, or its slow first calls do")
+    if not machine.asked:
+        raise Wrong("`clock` is never asked: the machine is simulated, and only its own clock knows its time")
     if max(counts.values()) - min(counts.values()) > 2:
         raise Wrong("some contenders get more calls than others: compare with the same budget for each", share=1 / 3)
     times = [np.array(machine.of(name)) for name in names]
@@ -614,6 +671,9 @@ def check_typical(draw: np.random.Generator, typical) -> str:
             "the level still depends on how warm the machine was, the proportions do not: report both contenders from "
             "the same run, or neither"
         )
+
+    if np.isclose(values, 1).any() or np.isclose(values.sum(), 1):
+        raise Wrong("these are proportions; the seconds of a call are asked", share=1 / 2)
 
     def is_statistic(of, most: int) -> bool:
         return any(is_close(values, [of(many[w:]) for many in times], rtol=1e-3) for w in range(most))
@@ -633,7 +693,12 @@ def check_typical(draw: np.random.Generator, typical) -> str:
         raise Wrong("slow first calls are among those counted, more of them for some contenders than for others", 2 / 3)
     if proportions >= 0.09:
         raise Wrong("the proportions of the contenders are not right")
-    raise Wrong("the proportions are right, but a typical call takes another time", share=2 / 3)
+    times_as_long = np.exp(np.log(values / level).mean())
+    raise Wrong(
+        f"the proportions are right, but a typical call is not met: your figures are {times_as_long:.2f} times the "
+        "middle of all calls that you made, slow first ones aside",
+        share=2 / 3,
+    )
 
 
 @functools.cache
