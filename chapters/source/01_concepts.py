@@ -576,7 +576,7 @@ if section:
 # > scratch baseline loses points that transfer never earned. *One draw, one seed.* *Reporting the best of many settings on test rows.* *Believing that a pre-trained network
 # > must over-fit a small target*: its lead over training from scratch was largest where data were few.
 #
-# **A question left open.** Why does fine-tuning lose to the probe at small $k$, and could one have both, the probe's safety and fine-tuning's reach? (Chapters 02 and 04.) The lab of this chapter will let you try.
+# **A question left open.** Why does fine-tuning lose to the probe at small $k$, and could one have both, the probe's safety and fine-tuning's reach? (Chapters 02 and 04.) The lab of this chapter asks where such curves cross, and what one label a class can do.
 #
 # **Sources.** S. J. Pan and Q. Yang, *A Survey on Transfer Learning*, IEEE TKDE 2010 · J. Yosinski et al., *How transferable are features in deep neural networks?*, NeurIPS 2014 · S. Kornblith et al., *Do Better ImageNet Models Transfer
 # Better?*, CVPR 2019 · Z. Wang et al., *Characterizing and Avoiding Negative Transfer*, CVPR 2019 · E. Alpaydin and C. Kaynak, *Optical Recognition of Handwritten Digits*, 1998 (the digits).

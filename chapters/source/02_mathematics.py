@@ -538,7 +538,7 @@ claim(
 # > **Mistakes box.** *A label that cancels*: a gradient that is the same for all labels learns nothing. *A logarithm of something that is no probability.* *Softmax before a loss that expects logits.* *Momentum 0.99 carried from Keras to PyTorch*: there it
 # > means that almost nothing but the last batch counts. *`requires_grad=False` taken for frozen.* *Reading a loss without knowing its floor and its value at chance.*
 #
-# **A question left open.** The backbone hears $W^\top(p-y)$. A new head's $W$ is random: what, then, does the backbone learn from in the first steps? Lesson 02b answers. The lab of chapter 02 will let you derive and break some of this yourself.
+# **A question left open.** The backbone hears $W^\top(p-y)$. A new head's $W$ is random: what, then, does the backbone learn from in the first steps? Lesson 02b answers. The lab of chapter 02 has you derive and break some of this yourself.
 #
 # **Sources.** C. M. Bishop, *Pattern Recognition and Machine Learning*, 2006, chapter 4 (softmax, logistic regression, Hessians) · V. Vapnik, *The Nature of Statistical Learning Theory*, 1995 (risk and empirical risk) · S. Ioffe and C. Szegedy, *Batch Normalization*, ICML 2015 ·
 # S. J. Pan and Q. Yang, *A Survey on Transfer Learning*, IEEE TKDE 2010.

@@ -594,7 +594,7 @@ claim(
 # > **Mistakes box.** *Weight decay taken for neutral*: it is a prior around zero, which pulls a pre-trained network away from what it knows. *Judging fine-tuning by in-distribution error alone*: all the harm here was invisible there. *A fresh head and the backbone trained at one high rate from the first step.* *LP-FT as a ritual*, without asking whether the features are any good.
 # > *Comparing head-first training with plain fine-tuning at different numbers of steps.*
 #
-# **A question left open.** In the two-layer model, 'off the span' is a subspace. For photographs of digits, which shifts are off it, and does LP-FT help there? (Lessons 04b and 04c measure it.) The lab of chapter 02 will let you try head scales between zero and random.
+# **A question left open.** In the two-layer model, 'off the span' is a subspace. For photographs of digits, which shifts are off it, and does LP-FT help there? (Lessons 04b and 04c measure it.) The lab of chapter 02 has you write what a head hands to the backbone.
 #
 # **Sources.** A. Kumar et al., *Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution*, ICLR 2022 · X. Li, Y. Grandvalet and F. Davoine, *Explicit Inductive Bias for Transfer Learning with Convolutional Networks*, ICML 2018 (L2-SP) ·
 # A. Jacot, F. Gabriel and C. Hongler, *Neural Tangent Kernel*, NeurIPS 2018 · I. Goodfellow, Y. Bengio and A. Courville, *Deep Learning*, 2016, section 7.8 (early stopping and L2).

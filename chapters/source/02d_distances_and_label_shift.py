@@ -346,7 +346,7 @@ if section:
 #
 # > **Mistakes box.** *A penalty picked on the rows that are then scored; an error folded at one half; the training error as ε; negative values cut before averaging. 'The distance is small, so the domains are equal.' 'The distance fell, so the method works.'*
 #
-# **A question left open.** Reweighting needs $p_T/p_S$. What is left of it when the ratio must be estimated, and how many rows is a weighted sample worth? (Chapter 06.) And how does one choose between adaptation methods, if the distance cannot be trusted and there are no target labels? (Chapter 07.) The lab of chapter 02 takes up both halves of the bound.
+# **A question left open.** Reweighting needs $p_T/p_S$. What is left of it when the ratio must be estimated, and how many rows is a weighted sample worth? (Chapter 06.) And how does one choose between adaptation methods, if the distance cannot be trusted and there are no target labels? (Chapter 07.) The lab of chapter 02 ends with a target that nobody labelled.
 #
 # **Sources.** S. Ben-David, J. Blitzer, K. Crammer and F. Pereira, *Analysis of Representations for Domain Adaptation*, NeurIPS 2006 (proceedings 2007: the proxy A-distance) · S. Ben-David et al., *A theory of learning from different domains*, Machine Learning 79, 2010 · H. Zhao,
 # R. Tachet des Combes, K. Zhang and G. Gordon, *On Learning Invariant Representations for Domain Adaptation*, ICML 2019 · A. Gretton et al., *A Kernel Two-Sample Test*, JMLR 13, 2012.

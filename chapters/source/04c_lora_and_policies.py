@@ -535,7 +535,7 @@ claim(
 # > **Mistakes box.** *Both factors of LoRA at zero*: it never learns. *Both random*: the first step starts from a damaged network. *Counting LoRA's parameters without the head.* *A table of policies with one column.*
 # > *Choosing among them on shifted test rows*: then they are validation rows.
 #
-# **A question left open.** The search saw plain validation rows only. Which rows would you have to hold out to choose for inputs you have not met? (Chapters 06 and 07 start there.) The lab of chapter 04 will let you build a policy of your own and place it in the table.
+# **A question left open.** The search saw plain validation rows only. Which rows would you have to hold out to choose for inputs you have not met? (Chapters 06 and 07 start there.) The lab of chapter 04 asks for a policy of your own, at one example a class.
 #
 # **Sources.** E. J. Hu et al., *LoRA: Low-Rank Adaptation of Large Language Models*, ICLR 2022 · A. Kumar et al., *Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution*, ICLR 2022 · X. Li et al., *Explicit Inductive Bias for Transfer Learning with Convolutional
 # Networks*, ICML 2018 (L2-SP) · J. Howard and S. Ruder, *Universal Language Model Fine-tuning for Text Classification*, ACL 2018 (discriminative rates, gradual unfreezing) · C. Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017.

@@ -558,7 +558,7 @@ claim(
 #
 # > **Mistakes box.** *Reporting only the target. Scoring the source on renderings that were trained on. Calling a shift in running statistics 'forgotten weights'. Interpolating from a network whose head is random. Measuring batch-norm statistics anew on rows from one place and deploying in another. Choosing α on test rows, or on the shifted inputs one claims robustness for. Re-tuning on the new rows alone.*
 #
-# **A question left open.** Our validation rows chose α without seeing a shifted input, so they could not know how much robustness to keep. How would you choose if the shift is known to come, but not which? (Chapter 07 asks it without labels.) The lab of chapter 04 lets you spend a label budget on it.
+# **A question left open.** Our validation rows chose α without seeing a shifted input, so they could not know how much robustness to keep. How would you choose if the shift is known to come, but not which? (Chapter 07 asks it without labels.) The lab of chapter 04 gives you a budget of labels and of trials to spend.
 #
 # **Sources.** M. McCloskey and N. J. Cohen, *Catastrophic Interference in Connectionist Networks*, Psychology of Learning and Motivation 24, 1989 · A. Robins, *Catastrophic Forgetting, Rehearsal and Pseudorehearsal*, Connection Science 1995 · S. Ioffe and C. Szegedy, *Batch Normalization*, ICML 2015 · A. Kumar et al., *Fine-Tuning can Distort Pretrained Features and Underperform
 # Out-of-Distribution*, ICLR 2022 · M. Wortsman et al., *Robust Fine-Tuning of Zero-Shot Models*, CVPR 2022.

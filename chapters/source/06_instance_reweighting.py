@@ -586,7 +586,7 @@ claim(
 #
 # > **Mistakes box.** *The factor $n_S/n_T$ forgotten. The ratio upside down. The kernel width chosen by target labels that one claims not to have. A ratio of two density estimates where one of them is nearly zero. `np.polyfit(w=…)` given the weights: it multiplies residuals, so it wants their square roots. 'Unbiased' read as 'good'.*
 #
-# **A question left open.** Does this survive real data, where no ratio is known, and a network, flexible enough to be right wherever it has seen rows? (Lesson [06b](06b_weights_in_practice.ipynb).) The lab of chapter 06 will let you break a ratio and mend it.
+# **A question left open.** Does this survive real data, where no ratio is known, and a network, flexible enough to be right wherever it has seen rows? (Lesson [06b](06b_weights_in_practice.ipynb).) The lab of chapter 06 lets you break a ratio and mend it.
 #
 # **Sources.** H. Shimodaira, *Improving predictive inference under covariate shift by weighting the log-likelihood function*, Journal of Statistical Planning and Inference 2000 · M. Sugiyama et al., *Direct importance estimation for covariate shift adaptation*, Annals of the Institute of Statistical Mathematics 2008 (KLIEP) ·
 # T. Kanamori, S. Hido and M. Sugiyama, *A Least-squares Approach to Direct Importance Estimation*, JMLR 2009 (uLSIF) · J. Huang et al., *Correcting Sample Selection Bias by Unlabeled Data*, NeurIPS 2006 (proceedings 2007: KMM) · S. Bickel, M. Brückner and T. Scheffer, *Discriminative learning for differing training and test distributions*, ICML 2007 · L. Kish, *Survey Sampling*, 1965.

@@ -512,7 +512,7 @@ if section:
 #
 # > **Mistakes box.** *Features multiplied by weights. A scaler refitted on the target. Weights normalised batch by batch, in batches much smaller than ours. Ordinary cross-validation for a choice that is to serve the target. A setting found where weighting helps, reported as if it were typical (ours is labelled as found). TrAdaBoost compared with source only.*
 #
-# **A question left open.** Reweighting keeps every input where it is. What if print and pen hardly overlap, so that no row of one looks like the other? Then the inputs, or their features, must move: chapter [07](07_domain_adaptation.ipynb). The lab of chapter 06 will hand you a biased sample whose mechanism you do not know.
+# **A question left open.** Reweighting keeps every input where it is. What if print and pen hardly overlap, so that no row of one looks like the other? Then the inputs, or their features, must move: chapter [07](07_domain_adaptation.ipynb). The lab of chapter 06 hands you a biased sample whose mechanism you do not know.
 #
 # **Sources.** W. Dai, Q. Yang, G.-R. Xue and Y. Yu, *Boosting for Transfer Learning*, ICML 2007 · M. Sugiyama, M. Krauledat and K.-R. Müller, *Covariate Shift Adaptation by Importance Weighted Cross Validation*, JMLR 2007 · J. Byrd and Z. Lipton, *What is the Effect of Importance Weighting in Deep Learning?*, ICML 2019 · B. Zadrozny, *Learning and evaluating classifiers under sample selection bias*, ICML 2004 ·
 # T. Kanamori, S. Hido and M. Sugiyama, *A Least-squares Approach to Direct Importance Estimation*, JMLR 2009 · W. Wolberg et al., *Breast Cancer Wisconsin (Diagnostic)*, UCI Machine Learning Repository 1995.

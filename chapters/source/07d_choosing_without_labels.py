@@ -571,6 +571,6 @@ claim(
 #
 # > **Mistakes box.** *Tuning an unsupervised method on target labels without saying so* (ours saw two splits). *Comparing with the fine-tuned source network only.* *Choosing by the loss that one candidate was trained on, and calling it independent.* *Testing adaptation with equal classes only.* *Picking the criterion that does best on test rows*: this table's winner won on two pairs, in a file that we read before we wrote, no more.
 #
-# **A question left open.** Ten labelled target rows, one a class: should they serve choosing, estimating the class frequencies, or training? The lab of chapter 07 will let you spend them.
+# **A question left open.** Ten labelled target rows, one a class: should they serve choosing, estimating the class frequencies, or training? The lab of chapter 07 lets you spend them.
 #
 # **Sources.** K. Saito et al., *Tune it the Right Way: Unsupervised Validation of Domain Adaptation via Soft Neighborhood Density*, ICCV 2021 · E. Zhong et al., *Cross Validation Framework to Choose amongst Models and Datasets for Transfer Learning*, ECML PKDD 2010 · K. You et al., *Towards Accurate Model Selection in Deep Unsupervised Domain Adaptation*, ICML 2019 · J. Liang et al., *Do We Really Need to Access the Source Data? Source Hypothesis Transfer for Unsupervised Domain Adaptation*, ICML 2020 · Z. Lipton et al., *Detecting and Correcting for Label Shift with Black Box Predictors*, ICML 2018 · H. Zhao et al., *On Learning Invariant Representations for Domain Adaptation*, ICML 2019.

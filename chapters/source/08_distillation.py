@@ -608,7 +608,7 @@ if section:
 #
 # > **Mistakes box.** *Forgetting* $T^2$, *or* `reduction="batchmean"`. *Passing* `F.kl_div` *probabilities, or the teacher first.* *A teacher in training mode, or with a graph.* *Different views for teacher and student.* *No tuned student alone, and no label smoothing, in the table.* *Crediting dark knowledge with what more rows have given.*
 #
-# **A question left open.** Only the teacher's last layer has spoken. It also knows *where* it looked and how near two pictures are. Can a student use that? (Lesson [08b](08b_hints_and_relations.ipynb); bytes and milliseconds follow in [08c](08c_small_and_fast.ipynb), Keras in [08d](08d_distillation_keras.ipynb). The lab of chapter 08 lets you try.)
+# **A question left open.** Only the teacher's last layer has spoken. It also knows *where* it looked and how near two pictures are. Can a student use that? (Lesson [08b](08b_hints_and_relations.ipynb); bytes and milliseconds follow in [08c](08c_small_and_fast.ipynb), Keras in [08d](08d_distillation_keras.ipynb). The lab of chapter 08 asks what such losses do not see.)
 #
 # **Sources.** G. Hinton, O. Vinyals and J. Dean, *Distilling the Knowledge in a Neural Network*, arXiv:1503.02531, 2015 · J. Ba and R. Caruana, *Do Deep Nets Really Need to be Deep?*, NeurIPS 2014 · C. Buciluă, R. Caruana and A. Niculescu-Mizil, *Model Compression*, KDD 2006 · L. Beyer et al., *Knowledge distillation: A good teacher is patient and consistent*, CVPR 2022
 # · S. Stanton et al., *Does Knowledge Distillation Really Work?*, NeurIPS 2021 · Y. Tian, D. Krishnan and P. Isola, *Contrastive Representation Distillation*, ICLR 2020 (RepDistiller).

@@ -639,7 +639,7 @@ elif job == "search":
 # > network.* *Correcting a bias on test rows*, as the first experiment of this kind did. *Correcting only the student that one hopes for.*
 #
 # **A question left open.** Our students start from random weights, the teacher began with letters. What if a student had the letters too, at its own width? (Bytes and
-# milliseconds are lesson [08c](08c_small_and_fast.ipynb)'s.) The lab of chapter 08 lets you try the losses.
+# milliseconds are lesson [08c](08c_small_and_fast.ipynb)'s.) The lab of chapter 08 asks what two of these losses do not see.
 #
 # **Sources.** G. Hinton, O. Vinyals and J. Dean, *Distilling the Knowledge in a Neural Network*, arXiv:1503.02531, 2015 (the omitted digit) · A. Romero et al.,
 # *FitNets: Hints for Thin Deep Nets*, ICLR 2015 · S. Zagoruyko and N. Komodakis, *Paying More Attention to Attention*, ICLR 2017 · W. Park, D. Kim, Y. Lu and M. Cho,

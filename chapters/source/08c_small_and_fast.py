@@ -563,7 +563,7 @@ claim(
 #
 # > **Mistakes box.** *Weighing the .onnx and forgetting the .onnx.data. Shipping a graph that knows the path of your home folder. Exporting with the batch size of the example. Timing the first call; a mean; the gradient on; unknown threads. Calibrating on test rows, or on inputs that were preprocessed otherwise. 'Int8 is four times faster', said without a clock.*
 #
-# **A question left open.** Quantisation here came after training. If the student were trained with rounding in its forward pass, the teacher could correct what rounding spoils. What gradient would you give the rounding, whose derivative is zero almost everywhere? (Bengio et al. 2013 have one answer.) The lab of chapter 08 leaves room to try. Lesson [08d](08d_distillation_keras.ipynb) distils in Keras.
+# **A question left open.** Quantisation here came after training. If the student were trained with rounding in its forward pass, the teacher could correct what rounding spoils. What gradient would you give the rounding, whose derivative is zero almost everywhere? (Bengio et al. 2013 have one answer.) The lab of chapter 08 has you write the rounding itself. Lesson [08d](08d_distillation_keras.ipynb) distils in Keras.
 #
 # **Sources.** G. Hinton, O. Vinyals and J. Dean, *Distilling the Knowledge in a Neural Network*, 2015 · B. Jacob et al., *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference*, CVPR 2018 · R. Krishnamoorthi, *Quantizing deep convolutional networks for efficient inference: A whitepaper*, 2018 · Y. Bengio, N. Léonard and A. Courville, *Estimating or Propagating Gradients Through Stochastic Neurons for
 # Conditional Computation*, 2013 · the operator pages of ONNX (QuantizeLinear) and ONNX Runtime's page on quantisation.

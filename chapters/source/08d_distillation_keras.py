@@ -439,6 +439,6 @@ claim(
 #
 # > **Mistakes box.** *A teacher that is an attribute of the model: counted, saved, and trained. A teacher called without its flag. Softening probabilities. `sample_weight` dropped in silence. $T^2$ forgotten. The distiller saved in place of the student.*
 #
-# **A question left open.** The distiller computes the teacher's answers for one image again in every pass. Without augmentation, as here, they could be stored once. With random shifts, they would be stored for which view of the image? Lesson 08 has both networks see the same one. What does it cost on this task if the stored answers are for the unshifted image and the student sees shifted ones? The lab of chapter 08 is the place to try.
+# **A question left open.** The distiller computes the teacher's answers for one image again in every pass. Without augmentation, as here, they could be stored once. With random shifts, they would be stored for which view of the image? Lesson 08 has both networks see the same one. What does it cost on this task if the stored answers are for the unshifted image and the student sees shifted ones? The loop in the lab of chapter 08 is a place to try.
 #
 # **Sources.** G. Hinton, O. Vinyals and J. Dean, *Distilling the Knowledge in a Neural Network*, 2015 · L. Beyer et al., *Knowledge Distillation: A Good Teacher Is Patient and Consistent*, CVPR 2022 (on teacher and student seeing the same view) · the Keras guide on customising `fit` and the API page of `keras.Model`.

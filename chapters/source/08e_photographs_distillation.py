@@ -537,6 +537,6 @@ for name, corner in {"arms": "CIFAR-10", "changed": "the ResNet-56, pool", "clin
 #
 # > **Mistakes box.** *A pile that the teacher was trained on.* *Answers for another version than the student sees, unmeasured.* *In-sample answers as soft targets.* *Accuracy alone on a rare class.* *A labels arm left untuned:* our first search, on one draw, had picked it a setting that cost it several points.
 #
-# **A question left open.** With ten times the steps, does the order of *one version*, *two versions* and *wrong version* turn round? (`steps` is a parameter; the `gpu` profile has six thousand.) The lab of chapter 08 lets you try the losses.
+# **A question left open.** With ten times the steps, does the order of *one version*, *two versions* and *wrong version* turn round? (`steps` is a parameter; the `gpu` profile has six thousand.) The lab of chapter 08 ends with two digits that the student never saw.
 #
 # **Sources.** G. Hinton, O. Vinyals and J. Dean, *Distilling the Knowledge in a Neural Network*, arXiv:1503.02531, 2015 · L. Beyer et al., *Knowledge distillation: A good teacher is patient and consistent*, CVPR 2022 · K. He, X. Zhang, S. Ren and J. Sun, *Deep Residual Learning for Image Recognition*, CVPR 2016 · A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009 · J. Yang et al., *MedMNIST v2*, Scientific Data 10, 2023.
