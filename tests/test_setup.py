@@ -100,7 +100,9 @@ def test_plain_test_commands_are_those_of_make():
     assert "\n".join(commands) in README
 
 
-@pytest.mark.parametrize("page", ["README.md", "chapters/README.md", "labs/README.md", "solutions/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "chapters/README.md", "labs/README.md", "labs/INSTRUCTORS.md", "solutions/README.md"]
+)
 def test_links_resolve(page):
     text = (ROOT / page).read_text("utf-8")
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if not link.startswith("http")]
