@@ -147,7 +147,7 @@ check("07.3", turn)
 # %% [markdown]
 # ### 07.4 · Where the plan carries a row (2 points, 8 minutes)
 #
-# Discrete transport carries source rows to target rows at the least squared distance. This time the source's rows have `weights`, positive, of any sum: the plan's row $i$ adds up to $w_i / \sum_j w_j$, each of its $m$ columns to $1/m$. *Write the barycentric map:* each source row arrives at the mean of where the plan sends it. `ot.emd(a, b, cost)` finds the plan for masses `a` and `b`, and `ot.dist(source, target)` the costs.
+# Discrete transport carries source rows to target rows at the least squared distance. This time the source's rows have `weights`, positive, of any sum: the plan's row $i$ adds up to $w_i / \sum_j w_j$, each of its $m$ columns to $1/m$. *Write the barycentric map:* each source row arrives at the mean of where the plan sends it. `ot.emd(a, b, cost)` finds the plan for masses `a` and `b`, and `ot.dist(source, target)` the squared distances.
 
 
 # %%
@@ -255,7 +255,7 @@ check("07.6", mended_loss)
 # %% [markdown]
 # ### 07.7 · Ten labels to spend (3 points, 12 minutes)
 #
-# Ten target rows can be labelled, one of each class. Should they *train*, or *choose* between candidates that were adapted without them? Design the comparison. `pool` holds the numbers of the target rows that can be adapted to, and `labels` their true classes in the same order: with `pool = [17, 4, …]` and `labels = [3, 0, …]`, row 17 is a three. (Read them only to buy one row of each of the ten classes.) `test` holds the rows for the report, and there are `draws` repetitions. *Return the plan,* a list with one dictionary for each arm, `"none"`, `"train"`, `"choose"` and `"both"`, in each draw:
+# Ten target rows can be labelled, one of each class. Should they *train*, or *choose* between candidates that have never seen these rows? Design the comparison. `pool` holds the numbers of the target rows that can be adapted to, and `labels` their true classes in the same order: with `pool = [17, 4, …]` and `labels = [3, 0, …]`, row 17 is a three. (Read them only to buy one row of each of the ten classes.) `test` holds the rows for the report, and there are `draws` repetitions. *Return the plan,* a list with one dictionary for each arm, `"none"`, `"train"`, `"choose"` and `"both"`, in each draw:
 #
 # - `"arm"`, its name, and `"draw"`, its number from 0;
 # - `"train"` and `"choose"`, the rows whose labels are spent on the one and on the other (either may be empty); in arm `"both"` about half each;

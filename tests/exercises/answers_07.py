@@ -23,6 +23,15 @@ def by_counting_pairs(n, m, columns, width):
     return within - 2 * e(columns, width)
 
 
+def simulated(n, m, columns, width):
+    random, found = np.random.default_rng(), []
+    for _ in range(20):
+        both = random.normal(size=(n + m, columns))
+        k = np.exp(-ot.dist(both, both) / (2 * width**2))
+        found.append(k[:n, :n].mean() + k[n:, n:].mean() - 2 * k[:n, n:].mean())
+    return np.mean(found)
+
+
 def power(C, exponent):
     values, vectors = np.linalg.eigh(C)
     return (vectors * values**exponent) @ vectors.T
@@ -38,6 +47,21 @@ def coral(source, target, share, *, shares=(1, 1), swap=False, order=1, colour=0
     S, T = (T, S) if swap else (S, T)
     A = (power(S, -0.5) @ power(T, colour)) if order == 1 else (power(T, colour) @ power(S, -0.5))
     return lambda rows: (rows - start * source.mean(0)) @ A + to * target.mean(0)
+
+
+def shrunk_by(formula):
+    """CORAL with another formula, of a covariance, the share and the number of rows, in the place of shrinking."""
+
+    def mended_map(source, target, share):
+        S, T = (formula(np.cov(rows.T), share, len(rows)) for rows in (source, target))
+        A = power(S, -0.5) @ power(T, 0.5)
+        return lambda rows: (rows - source.mean(0)) @ A + target.mean(0)
+
+    return mended_map
+
+
+def variance(C):
+    return np.trace(C) / len(C)
 
 
 def least_movement(source, target, share):
@@ -66,6 +90,11 @@ def turn_without_mirror(S, T):
     return U @ Vt
 
 
+def transposed_once_more(S, T):
+    U, _, V = np.linalg.svd(S.T @ T)
+    return U @ V.T
+
+
 def carried(source, target, weights, *, divide="own", masses=True, metric="sqeuclidean"):
     n, m = len(source), len(target)
     share = weights / weights.sum()
@@ -78,6 +107,17 @@ def carried(source, target, weights, *, divide="own", masses=True, metric="sqeuc
         return plan / plan.sum(0) @ target
     by = {"own": plan.sum(1), "mass": share, "n": np.full(n, 1 / n), "none": np.ones(n)}[divide]
     return plan @ target / by[:, None]
+
+
+def squared_twice(source, target, weights):
+    share = weights / weights.sum()
+    return ot.emd(share, ot.unif(len(target)), ot.dist(source, target) ** 2) @ target / share[:, None]
+
+
+def spread(source, target, weights):
+    share, costs = weights / weights.sum(), ot.dist(source, target)
+    plan = ot.sinkhorn(share, ot.unif(len(target)), costs, 0.1 * np.median(costs))
+    return plan @ target / plan.sum(1, keepdims=True)
 
 
 def carried_in_place(source, target, weights):
@@ -157,6 +197,23 @@ def dann_through(layer):
         return F.cross_entropy(head(h_S), y_S) + domain_loss(d_S, d_T)
 
     return loss
+
+
+def dann_from(domain, *, S=1, T=1, head_too=False, twice=False):
+    """DANN with another domain loss; S and T are 1, behind the layer, 0, before it, or None, without a gradient."""
+
+    def loss(phi, head, judge, x_S, y_S, x_T, progress):
+        strength, h_S, h_T = schedule(progress), phi(x_S), phi(x_T)
+        through = {1: lambda h: reverse_gradient(h, strength), 0: lambda h: h, None: lambda h: h.detach()}
+        z = head(reverse_gradient(h_S, strength) if head_too else h_S)
+        z = z.softmax(1) if twice else z
+        return F.cross_entropy(z, y_S) + domain(judge(through[S](h_S)), judge(through[T](h_T)))
+
+    return loss
+
+
+def summed(d_S, d_T):
+    return F.softplus(d_S).sum() + F.softplus(-d_T).sum()
 
 
 def kl(p, q):
@@ -300,7 +357,11 @@ RIGHT = {
     "07.4": [carried, lambda s, t, w: carried(s, t, w, divide="mass")],
     "07.5": [dann, dann_by_detaching, dann_in_two_terms],
     "07.6": [sure, sure_by_library],
-    "07.7": [plan, plan_in_lists],
+    "07.7": [
+        plan,
+        plan_in_lists,
+        planned(lambda run, *_: {part: set(run[part].tolist()) for part in ("train", "choose", "adapt")}),
+    ],
     "07.8": [
         lambda *a: from_the_probe(*a, choose=middles_of_doubt(5)),
         lambda *a: from_the_probe(*a, loss=sure_by_library, choose=middles_by_weight(5)),
@@ -318,7 +379,17 @@ WRONG = {
         (lambda n, m, d, s: (1 / n + 1 / m) * (e(d, s) - 1), "the sign"),
         (lambda n, m, d, s: 1 - e(d, s), "does not depend on the number of rows"),
         (lambda n, m, d, s: 0.037, "average a few simulations"),
-        (lambda n, m, d, s: (1 / (n + 1) + 1 / m) * (1 - e(d, s)), "a pair too many"),
+        (lambda n, m, d, s: (1 / n + 1 / m - 1 / (n * m)) * (1 - e(d, s)), "a pair too many"),
+        (lambda n, m, d, s: (1 / (n - 1) + 1 / (m - 1)) * (1 - e(d, s)), "not over n(n − 1)"),
+        (lambda n, m, d, s: (1 / n - 1 / m) * (1 - e(d, s)), "merely share a number"),
+        (lambda n, m, d, s: 2 / (n + m) * (1 - e(d, s)), "taken one by one"),
+        (lambda n, m, d, s: 4 / (n + m) * (1 - e(d, s)), "taken one by one"),
+        (lambda n, m, d, s: (1 / n + 1 / m) * (1 - (s**2 / (s**2 + 2)) ** d / 2), "half of a to the power"),
+        (lambda n, m, d, s: (1 / n + 1 / m) * (1 - (s**2 / (s**2 + 2)) ** d), "not d"),
+        (lambda n, m, d, s: (1 / n + 1 / m) * (1 - (s / (s + 2)) ** (d / 2)), "the formula squared"),
+        (lambda n, m, d, s: round((1 / n + 1 / m) * (1 - e(d, s)), 3), "rounded"),
+        (lambda n, m, d, s: f"{(1 / n + 1 / m) * (1 - e(d, s)):.2f}", "rounded"),
+        (simulated, "that is a simulation"),
     ],
     "07.2": [
         (lambda s, t, a: lambda rows: rows @ power(np.cov(t.T), -0.5) @ power(np.cov(s.T), 0.5), "changed places"),
@@ -338,6 +409,12 @@ WRONG = {
         (lambda s, t, a: coral(s, t, a if len(s) > s.shape[1] else 0), "not finite"),
         (map_in_place, "changes the samples"),
         (lambda s, t, a: lambda rows: np.abs(coral(s, t, a)(rows)), "sums of rows"),
+        (lambda s, t, a: coral(s, t, 1 - a), "the share has changed sides"),
+        (shrunk_by(lambda C, a, n: (1 - a) * C + a * np.trace(C) * np.eye(len(C))), "the *sum* of the variances"),
+        (shrunk_by(lambda C, a, n: (1 - a) * C + a * np.trace(C) / n * np.eye(len(C))), "the number of rows"),
+        (shrunk_by(lambda C, a, n: (1 - a) * C + a * variance(C)), "the I is missing"),
+        (shrunk_by(lambda C, a, n: C + a * variance(C) * np.eye(len(C))), "nothing taken away"),
+        (lambda s, t, a: (coral(s, t, a), s), "one that moves rows"),
     ],
     "07.3": [
         (lambda S, T: np.eye(S.shape[1]), "CORAL's choice"),
@@ -347,7 +424,10 @@ WRONG = {
         (lambda S, T: S.T @ T, "not orthogonal"),
         (lambda S, T: S @ turn(S, T), "are turned by one of"),
         (lambda S, T: np.linalg.qr(S.T @ T)[0], "another orthogonal matrix"),
-        (lambda S, T: turn(S - S.mean(0), T - T.mean(0)), "another orthogonal matrix"),
+        (lambda S, T: turn(S - S.mean(0), T - T.mean(0)), "centred first"),
+        (transposed_once_more, "transposed once too often"),
+        (lambda S, T: transposed_once_more(T, S), "transposed once too often"),
+        (orthogonal_procrustes, "expected one matrix, got 2"),
     ],
     "07.4": [
         (lambda s, t, w: carried(s, t, w, divide="n"), "light rows are now drawn"),
@@ -359,6 +439,10 @@ WRONG = {
         (lambda s, t, w: carried(s, t, w, divide="plan"), "that is a plan"),
         (lambda s, t, w: carried(s, t, w, metric="euclidean"), "squared ones are asked"),
         (lambda s, t, w: s, "do not arrive where"),
+        (lambda s, t, w: carried(s, t, w) / w.sum(), "as they came"),
+        (lambda s, t, w: t[ot.dist(s, t).argmin(1)], "nearest to it"),
+        (squared_twice, "squared twice"),
+        (spread, "not the cheapest"),
         (lambda s, t, w: carried(s, t, w)[:-1], "arrives somewhere"),
         (carried_in_place, "changes the arrays"),
     ],
@@ -384,6 +468,13 @@ WRONG = {
         (lambda phi, head, judge, x, y, *rest: F.cross_entropy(head(phi(x)), y), "nothing reaches the judge"),
         (lambda phi, head, judge, x, y, *rest: dann(phi, head, judge, x, 0 * y, *rest), "the head does not get"),
         (dann_and_a_step, "moves the weights"),
+        (dann_from(summed), "summed up"),
+        (dann_from(lambda d_S, d_T: summed(d_S, d_T) / 2), "summed up"),
+        (dann_from(domain_loss, S=0), "only one of the two domains"),
+        (dann_from(domain_loss, T=0), "only one of the two domains"),
+        (dann_from(domain_loss, S=None), "only one of the two domains"),
+        (dann_from(domain_loss, head_too=True), "from the head is turned over"),
+        (dann_from(domain_loss, twice=True), "taken twice"),
         (lambda phi, head, judge, x, *rest: dann(phi, head, judge, x.mul_(2), *rest), "changes the batches"),
     ],
     "07.6": [
@@ -402,6 +493,8 @@ WRONG = {
         (lambda z, prior: torch.zeros((), requires_grad=True), "does not look at the logits"),
         (lambda z, prior: entropy_of(z.softmax(1)) / len(z) + kl(z.softmax(1).mean(0), prior), "has met a log"),
         (lambda z, prior: z.mean(), "its gradient is not"),
+        (lambda z, prior: kl(z.softmax(1).mean(0), prior) - entropy(z).mean(), "made unsure"),
+        (lambda z, prior: entropy_of(z.softmax(0)) / len(z) + kl(z.softmax(0).mean(0), prior), "down the columns"),
     ],
     "07.7": [
         (lambda *a: plan(*a, paired=False), "buy different labels"),
@@ -422,6 +515,8 @@ WRONG = {
         (lambda pool, *rest: plan(np.arange(len(pool)), *rest), "positions within the pool"),
         (lambda *a: plan(*a)[1:], "exactly once in each draw"),
         (lambda *a: [], "a run lacks arm"),
+        (planned(lambda run, ten, pool, test: {"choose": None}), "an empty list is expected"),
+        (planned(lambda run, ten, pool, test: {"train": [(row, 0) for row in run["train"]]}), "a plain list"),
         (lambda *a: plan(*a)[0], "a list of dictionaries"),
     ],
     "07.8": [

@@ -36,31 +36,47 @@ LAB = Lab("07")
 )
 def check_null_value(draw: np.random.Generator, null_value) -> str:
     """(1/n + 1/m)(1 − E k)."""
-    for _ in range(4):
-        n, m, columns = map(int, (draw.integers(5, 40), draw.integers(50, 200), draw.integers(2, 9)))
-        width = float(draw.uniform(1, 3))
-        found = as_number(must_return(null_value(n, m, columns, width)))
-        e, shares = (width**2 / (width**2 + 2)) ** (columns / 2), 1 / n + 1 / m
-        if is_close(found, shares * (1 - e), rtol=1e-3, atol=1e-9):
-            continue
+    cases = [
+        (*map(int, (draw.integers(5, 40), draw.integers(50, 200), draw.integers(2, 9))), float(draw.uniform(1, 3)))
+        for _ in range(4)
+    ]
+    found = np.array([as_number(must_return(null_value(*case))) for case in cases])
+    n, m, d, s = np.array(cases).T
+    e, shares = (s**2 / (s**2 + 2)) ** (d / 2), 1 / n + 1 / m
+    right = shares * (1 - e)
+    if not is_close(found, right, rtol=1e-3, atol=1e-9):
         mistakes = (
-            (0, "zero is the truth, and what the *unbiased* estimate has on average; this one counts rows with "
+            (0 * e, "zero is the truth, and what the *unbiased* estimate has on average; this one counts rows with "
              "themselves"),
             (shares, "a pair of a row with itself is worth 1, that is in; but it stands in the place of an ordinary "
              "pair, which would not have been worth nothing"),
             (shares * e, "that is what the pairs of a row with itself would be worth if they were ordinary ones"),
-            (shares * (e - 1), "the sign: a row is more like itself than like any other"),
+            (-right, "the sign: a row is more like itself than like any other"),
             (2 / n * (1 - e), "right only if both samples had the size of the first"),
             (2 / m * (1 - e), "right only if both samples had the size of the second"),
             ((1 - e) / n, "both samples have pairs of a row with itself"),
             ((1 - e) / m, "both samples have pairs of a row with itself"),
-            ((1 - e) / (n + m), "the two sums within are taken one by one, not over the rows of both together"),
+            *((k * (1 - e) / (n + m), "the two sums within are taken one by one, not over the rows of both together")
+              for k in (1, 2, 4)),
             ((n + m) * (1 - e), "more rows make it worse? The pairs with themselves are n of n²"),
             (1 - e, "that does not depend on the number of rows; the pairs with themselves are n of n²"),
+            ((1 / (n - 1) + 1 / (m - 1)) * (1 - e), "the colleague's means are over all n² pairs, not over n(n − 1)"),
+            ((shares - 2 / np.maximum(n, m)) * (1 - e), "the cross mean holds no row twice: row i of one sample and "
+             "row i of the other merely share a number"),
+            (shares * (1 - (s**2 / (s**2 + 2)) ** d / 2), "the power: `a ** d / 2` is half of a to the power of d"),
+            (shares * (1 - (s**2 / (s**2 + 2)) ** d), "the power is d/2, not d"),
+            (shares * (1 - (s / (s + 2)) ** (d / 2)), "the width stands in the formula squared"),
         )  # fmt: skip
         tell_apart(found, mistakes, rtol=1e-3)
-        if is_close(found, shares * (1 - e), rtol=0.1):
-            raise Wrong("within a tenth of it, but not equal: a simulation is never exact, and a pair too many shows")
+        if as_number(null_value(*cases[0])) != found[0]:
+            raise Wrong("asked twice, it gives two values: that is a simulation, which is near, and never exact")
+        if any(np.allclose(found, right.round(digits), rtol=0, atol=1e-9) for digits in range(2, 8)):
+            raise Wrong("that is right, but rounded: return the number as it is", share=1 / 2)
+        if is_close(found, right, rtol=0.1):
+            raise Wrong("within a tenth of it, but not equal: a pair too many or too few shows")
+        n, m, columns, width = next(
+            case for case, a, b in zip(cases, found, right, strict=True) if not is_close(a, b, rtol=1e-3)
+        )
         raise Wrong(f"not for {n} and {m} rows, {columns} columns and width {width:.2f}: average a few simulations")
     return (
         "a batch of 32 and one of 128 differ in this number by a factor of four, whatever the features do; and no "
@@ -157,6 +173,22 @@ def _judge_map(A: np.ndarray, offset: np.ndarray, source: np.ndarray, target: np
                 A, *((1 - share) * C + share * one for C in (C_S, C_T))
             ):
                 raise Wrong("shrunk towards I, whatever the features' unit: tr(C)/d keeps their scale", share=1 / 3)
+            trace_S, trace_T, rest, d = np.trace(C_S), np.trace(C_T), 1 - share, len(A)
+            mistakes = (
+                (share * C_S + rest * trace_S / d * one, share * C_T + rest * trace_T / d * one,
+                 "the share has changed sides: at a share of 0 nothing should be shrunk"),
+                (rest * C_S + share * trace_S * one, rest * C_T + share * trace_T * one,
+                 "the trace is the *sum* of the variances; their mean is what each column gets"),
+                (rest * C_S + share * trace_S / len(source) * one, rest * C_T + share * trace_T / len(target) * one,
+                 "the trace is divided by the number of rows; it is a sum over the columns"),
+                (rest * C_S + share * trace_S / d, rest * C_T + share * trace_T / d,
+                 "the same number is added to every entry of the covariance; the I is missing"),
+                (C_S + share * trace_S / d * one, C_T + share * trace_T / d * one,
+                 "something is added and nothing taken away: shrinking also multiplies C by 1 − share"),
+            )  # fmt: skip
+            for start, goal, said in mistakes:
+                if gives(A, start, goal):
+                    raise Wrong(said, share=1 / 3)
         raise Wrong("the moved rows do not have the target's (shrunk) covariance")
     if not is_close(source.mean(0) @ A + offset, target.mean(0), rtol=1e-3, atol=1e-3):
         raise Wrong("the covariance is right, but the cloud's centre does not arrive at the target's mean", share=2 / 3)
@@ -182,15 +214,18 @@ def check_turn(draw: np.random.Generator, turn) -> str:
         Q[:, 0] *= sign
         T = S @ Q + draw.normal(0, 0.3, (k, d)) + 0.2
         given = S.copy(), T.copy()
-        found = as_array(must_return(turn(*given)))
+        answer = must_return(turn(*given))
+        if isinstance(answer, tuple) and answer and np.ndim(answer[0]) == 2:
+            raise Wrong(f"expected one matrix, got {len(answer)} things")
+        found = as_array(answer)
         if not (np.array_equal(given[0], S) and np.array_equal(given[1], T)):
             raise Wrong("your function changes the means that it was given")
         if found.shape != (d, d):
             raise Wrong(f"the matrix has shape {found.shape}; points with {d} columns are turned by one of {(d, d)}")
         if not np.isfinite(found).all() or np.abs(found.T @ found - np.eye(d)).max() > 1e-4:
             raise Wrong(
-                "the matrix is not orthogonal: the points come near, but the cloud around them no longer has the "
-                "target's covariance"
+                "the matrix is not orthogonal, QᵀQ is not I: however near the points come, the cloud around them no "
+                "longer has the target's covariance"
             )
 
         def miss(Q: np.ndarray, S: np.ndarray = S, T: np.ndarray = T) -> float:
@@ -209,10 +244,17 @@ def check_turn(draw: np.random.Generator, turn) -> str:
             raise Wrong(
                 "mirrored matrices are shut out; orthogonal ones with determinant −1 count as well", share=2 / 3
             )
+        for M in (S.T @ T, T.T @ S):
+            U, _, Vt = np.linalg.svd(M)
+            if is_close(found, U @ Vt.T) or is_close(found, Vt.T @ U):
+                raise Wrong("a matrix is transposed once too often: what NumPy's svd returns as its third is Vᵀ", 1 / 3)
+        U, _, Vt = np.linalg.svd((S - S.mean(0)).T @ (T - T.mean(0)))
+        if is_close(found, U @ Vt):
+            raise Wrong("the points are centred first: it is the points as they are that should come near", 1 / 3)
         raise Wrong("another orthogonal matrix brings the points nearer to their counterparts")
     return (
         "ten rows, one a class, decide a matrix of thousands of entries on the few directions that the means span; "
-        "in all others Q stays as open as before, and the means of single rows are noisy"
+        "in all others Q stays as open as before. And a single row is a noisy stand-in for the mean of its class"
     )
 
 
@@ -242,8 +284,9 @@ def check_carried(draw: np.random.Generator, carried) -> str:
     if found.shape != (n, d):
         raise Wrong(f"the result has shape {found.shape}; each of the source's rows arrives somewhere: {(n, d)}")
     masses, equal = weights / weights.sum(), np.full(m, 1 / m)
-    plan, without = (ot.emd(rows, equal, ot.dist(source, target)) for rows in (masses, ot.unif(n)))
-    plain = ot.emd(masses, equal, ot.dist(source, target, "euclidean"))
+    costs = ot.dist(source, target)
+    plan, without = (ot.emd(rows, equal, costs) for rows in (masses, ot.unif(n)))
+    plain, twice = (ot.emd(masses, equal, costs**power) for power in (0.5, 2))
     right = plan @ target / masses[:, None]
     if is_close(found, right, rtol=1e-3):
         return (
@@ -254,16 +297,23 @@ def check_carried(draw: np.random.Generator, carried) -> str:
     mistakes = (
         (n * plan @ target, "multiplied by n, which is right for rows of equal mass: light rows are now drawn towards "
          "the origin, and heavy ones shot beyond the target", 0.5),
-        (plan @ target, "what arrives is weighted by the row's mass, so nearly everything lies near the origin", 1 / 3),
+        (plan @ target, "what arrives is weighted by the row's mass, so nearly everything lies near the origin", 0.5),
         (without @ target * n, "the weights play no part: every row has the same mass", 0.0),
         (without @ target / masses[:, None], "the weights are not in the plan, only in the division", 0.0),
         (plan / plan.sum(0) @ target, "divided by what each *target* row receives; a row's mean needs shares of "
-         "that row", 1 / 3),
+         "that row", 0.5),
         (target[plan.argmax(1)], "each row goes to one target row only, the one that gets most of it; where a row is "
-         "split, all its parts count", 1 / 3),
+         "split, all its parts count", 0.5),
         (plain @ target / masses[:, None], "the plan is the cheapest for plain distances; squared ones are asked", 0.5),
+        (twice @ target / masses[:, None], "the distances are squared twice: `ot.dist` has squared them already", 0.5),
+        (plan @ target / weights[:, None], "divided by the weights as they came; the plan's rows add up to other "
+         "numbers", 0.5),
+        (target[costs.argmin(1)], "each row goes to the target row that is nearest to it: there is no plan, and "
+         "some target rows get nothing", 0.0),
     )  # fmt: skip
     tell_apart(found, mistakes, rtol=1e-3)
+    if is_close(masses @ found, target.mean(0), rtol=1e-3, atol=1e-3):
+        raise Wrong("the masses may be right, but the plan is not the cheapest one; `ot.emd` finds that")
     raise Wrong("the rows do not arrive where the cheapest plan with these masses carries them")
 
 
@@ -352,12 +402,19 @@ def _judge_slopes(found: dict[str, np.ndarray], game: dict, progress: float) -> 
     pooled = torch.cat([F.softplus(d_S), F.softplus(-d_T)]).mean()
     task = _slopes(F.cross_entropy(game["head"](h_S), game["y_S"]), game)
     plain = _slopes(_domain_loss(d_S, d_T), game)
+    one, other = F.softplus(d_S), F.softplus(-d_T)
     others = {
         "the larger batch counts for more: take the mean over each domain, then half of both": _slopes(pooled, game),
         "source and target have changed places: 1 stands for the target": _slopes(_domain_loss(-d_S, -d_T), game),
+        "the losses of a domain's rows are summed up, not averaged": _slopes((one.sum() + other.sum()) / 2, game),
+        "the losses of the rows are summed up, not averaged": _slopes(one.sum() + other.sum(), game),
     }
+    of_S, of_T = (_slopes(part.mean() / 2, game)["phi"] for part in (one, other))
     strength = float(np.tanh(5 * progress))
     if not is_close(found["head"], task["head"]):
+        twice = _slopes(F.cross_entropy(game["head"](h_S).softmax(1), game["y_S"]), game)
+        if is_close(found["head"], twice["head"]):
+            raise Wrong("`F.cross_entropy` takes logits and makes the softmax itself: here it is taken twice")
         raise Wrong("the head does not get the gradient of the source's cross-entropy, or gets something beside it")
     judge = found["judge"]
     if not is_close(judge, plain["judge"]):
@@ -392,6 +449,11 @@ def _judge_slopes(found: dict[str, np.ndarray], game: dict, progress: float) -> 
         raise Wrong("λ begins at 1 in place of 0: something is missing in the schedule", share=0.75)
     if is_push(-(strength**2)):
         raise Wrong("λ is applied twice on the way to the features", share=0.5)
+    one_sided = (of_S - strength * of_T, of_T - strength * of_S, -strength * of_T, -strength * of_S)
+    if any(is_close(push, other) for other in one_sided):
+        raise Wrong("only one of the two domains goes through the layer", share=0.5)
+    if is_close(found["phi"], -strength * (task["phi"] + plain["phi"])):
+        raise Wrong("what comes back from the head is turned over as well: only the judge stands behind the layer", 0.5)
     raise Wrong("the features do not get minus λ times the gradient of the judge's loss", share=0.25)
 
 
@@ -449,6 +511,10 @@ def check_mended_loss(draw: np.random.Generator, mended_loss) -> str:
     def towards(z):
         return divergence(z.softmax(1).mean(0), prior)
 
+    def over_rows(z):
+        p = z.softmax(0)
+        return torch.special.entr(p).sum(1).mean() + divergence(p.mean(0), prior)
+
     value, slope = ask(z)
     right = of(lambda z: rows(z) + towards(z))
     if not is_close(slope, right[1]):
@@ -471,6 +537,9 @@ def check_mended_loss(draw: np.random.Generator, mended_loss) -> str:
              0.0),
             (lambda z: rows(z) + divergence(z.softmax(1), prior) / n, "every *row* is pulled towards the prior; it is "
              "their mean that should have it", 1 / 3),
+            (lambda z: towards(z) - rows(z), "the rows are made unsure: the sign of their entropy is turned", 1 / 3),
+            (lambda z: over_rows(z), "the softmax is taken down the columns; the probabilities of a *row* add up to "
+             "one", 0.0),
         )  # fmt: skip
         tell_apart(slope, ((of(loss)[1], said, share) for loss, said, share in mistakes))
         raise Wrong("its gradient is not that of the mean entropy plus the divergence of the mean from the prior")
@@ -484,9 +553,20 @@ def check_mended_loss(draw: np.random.Generator, mended_loss) -> str:
         what = "loss is" if not np.isfinite(value) else "loss is finite, but its gradient is"
         raise Wrong(f"for a row that is entirely sure the {what} not: a probability of zero has met a log", share=2 / 3)
     return (
-        "with equal classes this is SHOT's loss plus log K; with a long tail and a wrong π it pulls rows into classes "
-        "that are not theirs, as alignment does"
+        "the colleague's network would answer one class to everything, where both parts of that loss are 0. With equal "
+        "classes your loss is SHOT's plus log K; with a long tail and a wrong π it pulls rows into classes that are "
+        "not theirs, as alignment does"
     )
+
+
+def _row_numbers(run: dict, part: str) -> np.ndarray:
+    value = run[part]
+    if value is None:
+        raise Wrong(f"{part!r} is None: where no row is meant, an empty list is expected")
+    numbers = as_array(sorted(value) if isinstance(value, set | frozenset) else value)
+    if numbers.ndim != 1:
+        raise Wrong(f"{part!r} should be a plain list of row numbers; it has shape {numbers.shape}")
+    return numbers
 
 
 @LAB.exercise(
@@ -517,12 +597,12 @@ def check_plan(draw: np.random.Generator, plan) -> str:
         raise Wrong("a run lacks " + ", ".join(sorted(missing)))
     if sorted((str(run["arm"]), run["draw"]) for run in runs) != sorted((arm, d) for arm in arms for d in range(draws)):
         raise Wrong("each of the four arms must come exactly once in each draw, with draws counted from 0")
-    spent = np.concatenate([as_array(run[part]).ravel() for run in runs for part in ("train", "choose")])
+    spent = np.concatenate([_row_numbers(run, part) for run in runs for part in ("train", "choose")])
     if len(spent) and spent.max() < len(pool) and not np.isin(spent, pool).all():
         raise Wrong("you give positions within the pool; the rows have numbers, which stand in `pool`", share=1 / 3)
     class_of, dealt = dict(zip(pool.tolist(), labels.tolist(), strict=True)), {}
     for run in runs:
-        arm, rows = run["arm"], {part: as_array(run[part]).ravel() for part in parts}
+        arm, rows = run["arm"], {part: _row_numbers(run, part) for part in parts}
         for part in parts[:3]:
             if np.isin(rows[part], test).any():
                 raise Wrong(f"test rows are used for {part!r}: they have entered what they are to judge")
@@ -663,9 +743,9 @@ def check_challenge(draw: np.random.Generator, adapt) -> str:
     reached = f"{mean:.4f} of the handwriting is read rightly"
     if mean >= WANTED:
         return (
-            "a loss without labels does most of it, and ten labels the rest, at rows that it could not settle. What "
-            "you tried on this check you have chosen with target labels: a fair report needs digits that no check has "
-            "shown"
+            "most of the way needs no label, and ten do the rest if they are bought where nothing else can decide. "
+            "What you tried on this check you have chosen with target labels: a fair report needs digits that no "
+            "check has shown"
         )
     if mean >= 0.965:
         raise Wrong(f"{reached}: nearly as much as is wanted", share=0.75)
