@@ -114,7 +114,7 @@ check("05.2", one_pass)
 # %% [markdown]
 # ### 05.3 · Do these rows belong to these labels? (3 points, 15 minutes)
 #
-# Now you get caches that others have made, and cannot ask. All shapes are right. In some, row $i$ of the features belongs to label $i$; in others the loader had shuffled, or one picture was dropped on the way and every label since belongs to the one before. The networks behind them are good or hardly of use, the classes are equally frequent or not at all, and a column may be in units of its own. Here are two caches to try things on, one in order and one scrambled:
+# Now you get caches that others have made, and cannot ask. All shapes are right. In some, row $i$ of the features belongs to label $i$; in others the loader had shuffled, or the first picture was dropped on the way, and every row stands beside the label of the picture before it. The networks behind them are good or hardly of use, the classes equally frequent or one far more frequent than the others, and a column may be in units of its own. Here are two caches to try things on, one in order and one scrambled:
 
 # %%
 from workbook.exercises.lab_05 import draw_cache
@@ -172,7 +172,7 @@ check("05.4", linear)
 # %% [markdown]
 # ### 05.5 · A score of your own (3 points, 15 minutes)
 #
-# Eight sources are on offer, and a hundred labelled images. For each source you get the features of these images, some with few columns, some with more columns than there are images, and every column in its own units. *Write a score,* larger for the better source, from features and labels alone. Better means: a linear probe (ridge regression of one-hot labels on standardised columns) that learns from the hundred images is more often right about *others*. The check wants a rank correlation (Spearman's) of 0.85 between your score and the probe's accuracy, in the mean over four fresh problems. Here is one to try things on; its `"probe"` holds the accuracies.
+# Eight sources are on offer, and a hundred labelled images. For each source you get the features of these images, some with few columns, some with more columns than there are images, and every column in its own units. *Write a score,* larger for the better source, from features and labels alone. Better means: a linear probe (ridge regression of one-hot labels on standardised columns) that learns from the hundred images is more often right about *others*. The check wants a rank correlation (Spearman's) of 0.85 between your score and the probe's accuracy, in the mean over eight fresh problems, and gives it fifteen seconds for all of them. Here is one to try things on; its `"probe"` holds the accuracies.
 
 # %%
 from workbook.exercises.lab_05 import draw_sources
@@ -241,7 +241,7 @@ check("05.6", agreeing)
 #
 # The views decide what is ignored. `views(name)` makes two views of five hundred unlabelled pictures, in which slant, thickness and background are drawn anew for each view, except for the one that `name` leaves out: both views then keep the picture's own. `views("none")` leaves none out. And for one target you have 45 labelled rows, `x` and `y`. In some targets a distortion carries the classes, as left and right do in an X-ray.
 #
-# *Design the experiment and write it:* which distortion should be left out for this target, if any, when two features are kept, `agreeing(*views(name), 2)`? Return one of `names`, or `"none"`. (`agreeing` is yours, from 05.6. Not there yet? `python -m workbook catch-up 05.7` fills in what comes before.) Here is a target whose classes show in the slant; its `"views"` is the function.
+# *Design the experiment and write it:* which distortion should be left out for this target, if any, when two features are kept, `agreeing(*views(name), 2)`? Return one of `names` (the three distortions, in any order) or the text `"none"`. (`agreeing` is yours, from 05.6. Not there yet? `python -m workbook catch-up 05.7` fills in what comes before.) Here is a target whose classes show in the slant; its `"views"` is the function.
 
 # %%
 from workbook.exercises.lab_05 import DISTORTIONS, draw_target
@@ -282,7 +282,7 @@ trials = list(draw_mislabelled(random))
 print({name: values.shape for name, values in trials[0].items()})
 
 # %% [markdown]
-# *Return the row numbers of the `count` labels that you trust least,* in any order, from the features and labels alone. Ninety per cent of the wrong labels are wanted, in the mean over three problems of each kind, for either kind. A classifier that has learned the wrong labels by heart finds few of them. scikit-learn is allowed, and so is everything that you have written above.
+# *Return the row numbers of the `count` labels that you trust least,* in any order, from the features and labels alone. Ninety per cent of the wrong labels are wanted for each kind, in the mean over three problems. A classifier that has learned the wrong labels by heart finds few of them. scikit-learn is allowed, and so is everything that you have written above.
 
 
 # %%

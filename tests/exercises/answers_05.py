@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from workbook.methods.features import NearestPrototype, prototypes
 from workbook.methods.torch.features import extract_layers
-from workbook.methods.transferability import h_score
+from workbook.methods.transferability import h_score, shrunk_h_score
 
 
 def lands(i, c, h, w, C, H, W):
@@ -60,6 +60,13 @@ def extract_and_spoil(network, batches):
     return found
 
 
+def extract_in_neither_order(network, batches, *, training=False, labels_too=True):
+    """``features[rows]``: the inverse of what is wanted."""
+    features, labels = extract(network, batches, training=training, sort=False, sort_labels=False)
+    rows = torch.cat([batch[2] for batch in batches])
+    return features[rows], labels[rows] if labels_too else labels[rows.argsort()]
+
+
 def standardised(x):
     return (x - x.mean(axis=0)) / x.std(axis=0)
 
@@ -76,6 +83,17 @@ def by_permutation(x, y, *, scale=standardised):
     shuffled = [random.permutation(y) for _ in range(300)]
     by_chance = [(one[near] == one).mean() for one in shuffled]
     return (y[near] == y).mean() > np.quantile(by_chance, 0.995)
+
+
+def by_mean_of_the_shuffles(x, y):
+    near, random = nearest_other(standardised(x)), np.random.default_rng(0)
+    shuffled = [random.permutation(y) for _ in range(100)]
+    return (y[near] == y).mean() > np.mean([(one[near] == one).mean() for one in shuffled])
+
+
+def by_the_row_itself(x, y):
+    square = np.square(x := standardised(x)).sum(axis=1)
+    return (y[(square[:, None] + square - 2 * x @ x.T).argmin(axis=1)] == y).mean() > 0.5
 
 
 def by_analysis_of_variance(x, y):
@@ -120,6 +138,11 @@ def linear_of_directions(x, y):
     return mu / np.linalg.norm(mu, axis=1, keepdims=True), np.zeros(len(mu))
 
 
+def linear_with(x, y, b):
+    mu = means(x, y)
+    return 2 * mu, b(mu)
+
+
 def by_cross_validation(x, y):
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     return cross_val_score(make_pipeline(StandardScaler(), RidgeClassifier(50)), x, y, cv=folds).mean()
@@ -134,6 +157,11 @@ def by_one_half(x, y):
 
 def by_neighbours(x, y, *, scale=standardised):
     return (y[nearest_other(scale(x))] == y).mean()
+
+
+def by_share_between_classes(x, y):
+    x = standardised(x)
+    return means(x, y)[y].var(axis=0).mean()
 
 
 def by_training_rows(x, y):
@@ -160,6 +188,18 @@ def agreeing_by_whitening(first, second, d):
     values, vectors = np.linalg.eigh(C)
     white = vectors / np.sqrt(values)
     return white @ np.linalg.eigh(white.T @ between @ white)[1][:, ::-1][:, :d]
+
+
+def agreeing_in_the_other_order(first, second, d):
+    """As many would write it: NumPy's covariance, and the best direction first."""
+    C, D = np.cov(np.concatenate([first, second]).T), first.shape[1]
+    between = np.cov(first.T, second.T)[:D, D:]
+    return eigh((between + between.T) / 2, C)[1][:, ::-1][:, :d].tolist()
+
+
+def one_way_only(first, second, d):
+    C = covariances(first, second)[0]
+    return eigh((first - first.mean(axis=0)).T @ (second - second.mean(axis=0)) / len(first), C)[1][:, -d:]
 
 
 def agreeing_by_difference(first, second, d):
@@ -217,6 +257,11 @@ def leave_out_by_memory(views, names, x, y):
     return max([*names, "none"], key=accuracy)
 
 
+def leave_out_none_as_none(views, names, x, y):
+    found = leave_out(views, names, x, y)
+    return None if found == "none" else found
+
+
 def unit(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
@@ -255,6 +300,18 @@ def find_by_clusters(features, labels, count):
     return torch.from_numpy(own - distance.min(axis=1)).argsort(descending=True)[:count]
 
 
+def find_as_a_set(features, labels, count):
+    return set(find_by_means(features, labels, count).tolist())
+
+
+def find_as_a_mask(features, labels, count):
+    return np.isin(np.arange(len(labels)), find_by_means(features, labels, count))
+
+
+def find_most_trusted(features, labels, count):
+    return find_by_means(features, labels, len(labels), rounds=1)[-count:]
+
+
 def find_by_neighbours(features, labels, count):
     x = unit(features)
     near = (x @ x.T).argsort(axis=1)[:, -11:-1]
@@ -266,10 +323,10 @@ RIGHT = {
     "05.2": [extract, extract_into_place, extract_as_the_course],
     "05.3": [by_permutation, by_analysis_of_variance],
     "05.4": [linear, linear_in_torch, linear_of_the_course],
-    "05.5": [by_cross_validation, by_one_half, by_neighbours],
-    "05.6": [agreeing, agreeing_by_whitening, agreeing_by_difference],
+    "05.5": [by_cross_validation, by_one_half, by_neighbours, lambda x, y: shrunk_h_score(standardised(x), y)],
+    "05.6": [agreeing, agreeing_by_whitening, agreeing_by_difference, agreeing_in_the_other_order],
     "05.7": [leave_out, leave_out_by_neighbours],
-    "05.8": [find_by_means, find_by_clusters],
+    "05.8": [find_as_a_set, find_by_clusters],
 }
 
 WRONG = {
@@ -281,6 +338,11 @@ WRONG = {
         (lambda i, c, h, w, C, H, W: (((i * C + c) * H + h) * W + w) // C, "expected two numbers"),
         (lambda i, c, h, w, C, H, W: ((((i * C + c) * H + h) * W + w) / C, c), "whole numbers"),
         (lambda i, c, h, w, C, H, W: (lands(i, c, h, w, C, H, W)[0], c), "the row is right, the column is not"),
+        (lambda i, c, h, w, C, H, W: np.add(lands(i, c, h, w, C, H, W), 1), "counted from 0"),
+        (lambda i, c, h, w, C, H, W: divmod(((i * C + c) * H + h) * W + w, H * W), "put in a row?"),
+        (lambda i, c, h, w, C, H, W: lands(0, c, h, w, C, H, W), "the column is right, the row is not"),
+        (lambda i, c, h, w, C, H, W: divmod(((i * C + c) * H + h) * H + w, C), "lands elsewhere"),
+        (lambda i, c, h, w, C, H, W: print(i), "returns nothing"),
         (lambda i, c, h, w, C, H, W: (0, 3), "not for maps of shape"),
     ],
     "05.2": [
@@ -291,6 +353,11 @@ WRONG = {
         (lambda net, b: extract(net, b, sort_labels=False), "the labels are not in the order"),
         (lambda net, b: extract(net, b, dims=(1, 2)), "the places are what should go"),
         (lambda net, b: extract(net, b, pool=torch.amax), "the maximum over places"),
+        (lambda net, b: extract(net, b, pool=torch.sum), "the sum over places"),
+        (lambda net, b: extract(net, b)[::-1], "the labels come first"),
+        (extract_in_neither_order, "neither in the order"),
+        (lambda net, b: extract_in_neither_order(net, b, labels_too=False), "neither in the order"),
+        (lambda net, b: extract_in_neither_order(net, b, training=True), "and the network still runs in training"),
         (extract_rows_of_places, "rows must come out"),
         (extract_and_spoil, "statistics have moved"),
         (lambda net, b: extract(net, b)[0], "two things back"),
@@ -304,6 +371,9 @@ WRONG = {
         (by_threshold(0.2), "misjudged"),
         (lambda x, y: by_permutation(x, y, scale=lambda x: x), "large numbers"),
         (by_most_frequent_class, "misjudged"),
+        (by_mean_of_the_shuffles, "misjudged"),
+        (by_the_row_itself, "does your number change"),
+        (lambda x, y: f_classif(x, y)[1].min() < 0.05, "misjudged"),
         (lambda x, y: not by_permutation(x, y), "upside down"),
         (lambda x, y: "in order", "expected True or False"),
         (lambda x, y: (y[nearest_other(standardised(x))] == y).mean(), "expected True or False"),
@@ -316,6 +386,10 @@ WRONG = {
         (lambda x, y: linear(x, y, times=-2, sign=1), "the *furthest* mean"),
         (lambda x, y: linear(x, y, scale=len(y) / (y.max() + 1)), "different numbers of"),
         (lambda x, y: linear(x, y, scale=1), "not means"),
+        (lambda x, y: linear(x, y, scale=len(y) // (y.max() + 1)), "the rows of its own class"),
+        (lambda x, y: linear_with(x, y, lambda mu: -np.linalg.norm(mu, axis=1)), "it is their squares"),
+        (lambda x, y: linear_with(x, y, lambda mu: -(mu**2).sum(1) + np.log(np.bincount(y))), "more room"),
+        (lambda x, y: linear_with(x, y, lambda mu: -(mu**2).sum(1, keepdims=True)), "expected"),
         (linear_of_directions, "nearest *direction*"),
         (lambda x, y: (linear(x, y)[0].T, linear(x, y)[1]), "one row for each class is asked"),
         (lambda x, y: means(x, y), "W and b"),
@@ -326,7 +400,10 @@ WRONG = {
         (by_training_rows, "everything can be explained"),
         (lambda x, y: h_score(standardised(x), y), "everything can be explained"),
         (lambda x, y: -by_neighbours(x, y), "upside down"),
-        (lambda x, y: 1.0, "hardly ranks"),
+        (lambda x, y: 1.0, "the same score"),
+        (lambda x, y: x[0, 0], "hardly ranks"),
+        (by_share_between_classes, "0.85 is wanted"),
+        (lambda x, y: shrunk_h_score(x, y), "the same units"),
         (lambda x, y: np.eye(5)[y], "a single number"),
     ],
     "05.6": [
@@ -338,6 +415,7 @@ WRONG = {
         (lambda a, b, d: 3 * agreeing(a, b, d), "do not have variance 1"),
         (lambda a, b, d: a @ agreeing(a, b, d), "those are the features"),
         (lambda a, b, d: agreeing(a, b, d).T, "a column of the matrix"),
+        (one_way_only, "only one half of it"),
         (one_direction_repeated, "say partly the same"),
         (lambda a, b, d: np.zeros((8, d)), "the same for every picture"),
     ],
@@ -345,18 +423,21 @@ WRONG = {
         (leave_out_by_agreement, "how well the views agree"),
         (lambda v, n, x, y: "none", "whatever the target"),
         (lambda v, n, x, y: "background", "whatever the target"),
-        (lambda v, n, x, y: leave_out(v, n, x, y, options=()), "also where nothing should be"),
+        (lambda v, n, x, y: leave_out(v, n, x, y, options=()), "is that among your experiments"),
+        (leave_out_none_as_none, "the text 'none'"),
+        (lambda v, n, x, y: leave_out_by_memory(v, sorted(n)[:0], x, y), "different marks"),
         (lambda v, n, x, y: n[0], "also where nothing should be"),
-        (leave_out_by_memory, "also where nothing should be"),
+        (leave_out_by_memory, "the classifier has learned from"),
         (lambda v, n, x, y: n, "neither one of the names"),
     ],
     "05.8": [
         (find_by_memory, "does not doubt it"),
         (find_once, "for *one* other"),
         (find_by_neighbours, "for *one* other"),
+        (find_as_a_mask, "yes or no of every row"),
+        (find_most_trusted, "trust *most*"),
         (lambda x, y, count: np.arange(count), "pointing at random"),
         (lambda x, y, count: find_by_means(x, y, count // 2), "came back"),
-        (lambda x, y, count: find_by_means(x, y, count) + 1.5, "whole, from 0 on"),
-        (lambda x, y, count: np.zeros(count), "each of them once"),
+        (lambda x, y, count: np.zeros(count), "whole, from 0 on, each of them once"),
     ],
 }  # fmt: skip

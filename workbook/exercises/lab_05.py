@@ -1,6 +1,7 @@
 """Lab 05, feature extraction: checkers. The lab is ``labs/05_feature_extraction.ipynb``."""
 
 import copy
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -28,7 +29,7 @@ def check_lands(draw: np.random.Generator, lands: Callable) -> str:
     """The quotient and the remainder of the place in memory by C."""
     for _ in range(2):
         H, W = map(int, draw.choice([2, 3, 4, 5], 2, replace=False))
-        shape = int(draw.integers(2, 4)), int(draw.integers(6, 10)), H, W
+        shape = int(draw.integers(2, 4)), int(draw.choice([7, 9])), H, W  # C is never H · W
         C = shape[1]
         pairs = []
         for index in np.ndindex(shape):
@@ -46,6 +47,9 @@ def check_lands(draw: np.random.Generator, lands: Callable) -> str:
             (np.stack([i * H * W + h * W + w, c]), "that is what was *meant*: a row for each place and a column for "
              "each channel. A reshape moves nothing, and in memory all places of one channel lie side by side"),
             (right[::-1], "row and column have changed places", 0.5),
+            (right + 1, "both are one too large: rows and columns are counted from 0", 0.5),
+            (np.stack(np.divmod(np.arange(i.size), H * W)), "so it would be if a row of the result held H · W numbers; "
+             "what does `reshape(-1, C)` put in a row?", 0.5),
             (np.stack(np.divmod(turned, C)), "within one map, which index runs fastest: the row's or the column's?",
              0.5),
         )  # fmt: skip
@@ -58,9 +62,10 @@ def check_lands(draw: np.random.Generator, lands: Callable) -> str:
             raise Wrong("the row is right, the column is not", share=0.5)
         if np.array_equal(found[1], right[1]):
             raise Wrong("the column is right, the row is not", share=0.5)
+        first = tuple(map(int, np.unravel_index((found != right).any(axis=0).argmax(), shape)))
         raise Wrong(
-            f"not for maps of shape {shape}: fill an array of this shape with np.arange, reshape it, and look where "
-            "the numbers are"
+            f"not for maps of shape {shape}: maps[{', '.join(map(str, first))}] lands elsewhere. Fill an array of this "
+            "shape with np.arange, reshape it, and look where the numbers are"
         )
     return (
         "nothing complains, since the numbers are all there. But a column stands for other channels in every one of "
@@ -109,11 +114,15 @@ def check_extract(draw: np.random.Generator, extract: Callable) -> str:
 
     variants = {training: in_loaders_order(training, average) for training in (False, True)}
     largest = in_loaders_order(False, lambda maps: maps.amax(dim=(2, 3)))
+    total = in_loaders_order(False, lambda maps: maps.sum(dim=(2, 3)))
     back, before = np.argsort(order.numpy()), copy.deepcopy(network.state_dict())
     found = must_return(extract(network.train(), batches()))
     if not isinstance(found, Sequence) or len(found) != 2:
         raise Wrong("expected two things back: features and labels")
-    features, told = as_array(found[0]), as_array(found[1]).ravel()
+    features, told = as_array(found[0]), as_array(found[1])
+    if features.ndim == 1 and told.ndim > 1:
+        raise Wrong("the labels come first; asked are the features, then the labels")
+    told = told.ravel()
     _refuse_shape(features.shape, n, (6, 5, 8))
     if told.shape != (n,):
         raise Wrong(f"expected {n} labels, one for each image, got {told.size}")
@@ -124,8 +133,19 @@ def check_extract(draw: np.random.Generator, extract: Callable) -> str:
         if is_close(features, seen, rtol=1e-3, atol=1e-4)
     ]
     if not matches:
-        if is_close(features, largest[back], rtol=1e-3, atol=1e-4) or is_close(features, largest, rtol=1e-3, atol=1e-4):
-            raise Wrong("that is the maximum over places; the average is asked", share=1 / 3)
+        for pooled, name in ((largest, "maximum"), (total, "sum")):
+            if any(is_close(features, rows, rtol=1e-3, atol=1e-4) for rows in (pooled[back], pooled)):
+                raise Wrong(f"that is the {name} over places; the average is asked", share=1 / 3)
+        for training, rows in variants.items():
+            nearest = np.abs(features[:, None] - rows).max(axis=2).argmin(axis=1)
+            if np.unique(nearest).size == n and is_close(features, rows[nearest], rtol=1e-3, atol=1e-4):
+                raise Wrong(
+                    "all averages are there, but neither in the order of the data set nor in the loader's: `rows` says "
+                    "where each image that came belongs, and not which of them to take"
+                    + "; and the network still runs in training mode"
+                    * training,
+                    share=1 / 3 if training else 2 / 3,
+                )
         raise Wrong("of the right shape, but not the averages over places of what this network says of these images")
     training, sort = matches[0]
     faults = []
@@ -197,15 +217,15 @@ def draw_cache(draw: np.random.Generator, kind: str, *, belongs: bool) -> dict[s
 
 _MISJUDGED = {
     ("unequal", False): "scrambled caches pass where one class is frequent: guessing it is right most of the time, and "
-    "says nothing of the rows",
+    "a class of few rows fits by luck. What would your number be there by chance?",
     ("units", True): "a cache in order is called scrambled if one of its columns has large numbers: that column alone "
     "decides who is near to whom",
     ("weak", True): "the cache of a weak network is called scrambled: its features say little, but not nothing",
-    ("strong", False): "scrambled caches pass",
+    ("strong", False): "scrambled caches pass: how far does your number scatter by chance?",
     ("strong", True): "caches in order are called scrambled",
     ("unequal", True): "caches in order are called scrambled where one class is frequent",
-    ("weak", False): "scrambled caches pass where there are many classes",
-    ("units", False): "scrambled caches pass if one of their columns has large numbers",
+    ("weak", False): "scrambled caches pass where there are many classes: how far does your number scatter by chance?",
+    ("units", False): "scrambled caches pass: how far does your number scatter by chance?",
 }
 
 
@@ -237,18 +257,25 @@ def check_belongs(draw: np.random.Generator, belongs: Callable) -> str:
             raise Wrong(f"expected True or False, got {type(found).__name__}")
         verdicts.append((cases[place], bool(found)))
     if len({said for _, said in verdicts}) == 1:
-        raise Wrong(f"your verdict is {verdicts[0][1]} whatever the cache")
+        raise Wrong(
+            f"your verdict is {verdicts[0][1]} whatever the cache: does your number change if you shuffle the labels?"
+        )
     missed = [case for case, said in verdicts if said != case[1]]
     if len(missed) <= 2:
         return (
-            "no threshold had to be chosen: shuffled labels say what chance gives, whatever the classes and their "
-            "numbers. A test cannot see rows that are exchanged *within* a class, and hardly a few that moved"
+            "labels that you shuffle yourself say what chance gives, whatever the classes and their numbers: with them "
+            "no threshold need be chosen. A test cannot see rows that are exchanged *within* a class, and hardly a few "
+            "that moved"
         )
     said, worst = f"{len(missed)} of {len(cases)} misjudged", max(_MISJUDGED, key=missed.count)
     if len(missed) > 0.8 * len(cases):
         raise Wrong(f"{said}: your verdict seems to be upside down", share=1 / 3)
     if 3 * missed.count(worst) < len(missed):
         raise Wrong(f"{said}, caches of every kind: is it the rows and *their* labels that your number looks at?")
+    passed = {kind for kind, truth in missed if not truth}
+    if len(passed) > 2 and all(not truth for _, truth in missed) and missed.count(worst) < 4:
+        raise Wrong(f"{said}, scrambled ones of several kinds: what does your number give by chance, and how far does "
+                    "it scatter from one shuffle of the labels to the next?", share=1 / 3)  # fmt: skip
     raise Wrong(f"{said}; {_MISJUDGED[worst]}", share=1 / 3 if len(missed) < 10 else 0)
 
 
@@ -291,29 +318,38 @@ def check_linear(draw: np.random.Generator, linear: Callable) -> str:
     found = logits(W, b)
     if is_close(found, logits(2 * mean, -square(mean))):
         return (
-            "so every linear layer with b = −‖W‖²/4 measures distances, and a mean of a few rows is a trained "
-            "classifier without training. Class frequencies play no part in it: a rare class gets no less room"
+            "so a linear layer measures distances if b = −‖w‖²/4 for every row w of W, and a mean of a few rows is a "
+            "trained classifier without training. Class frequencies play no part in it: a rare class gets no less room"
         )
     mistakes = (
         ((mean, -square(mean) / 2), "the nearest mean wins, but all differences are half of what they should be: "
-         "softmax would be too flat", 2 / 3),
-        ((2 * mean, 0 * square(mean)), "without the squared lengths a mean far from zero wins too often", 1 / 3),
-        ((2 * mean, square(mean)), "the sign of b: a mean far from zero is not nearer for that", 1 / 3),
-        ((mean, -square(mean)), "h and μ meet twice when the square is written out", 1 / 3),
-        ((-2 * mean, square(mean)), "these are the squared distances themselves: the *furthest* mean would win", 1 / 3),
+         "softmax would be too flat", 0.5),
+        ((2 * mean, 0 * square(mean)), "without the squared lengths a mean far from zero wins too often", 0.25),
+        ((2 * mean, square(mean)), "the sign of b: a mean far from zero is not nearer for that", 0.25),
+        ((mean, -square(mean)), "h and μ meet twice when the square is written out", 0.25),
+        ((-2 * mean, square(mean)), "these are the squared distances themselves: the *furthest* mean would win", 0.25),
         ((2 * same, -square(same)), "every sum is divided by the same number, but classes have different numbers of "
-         "rows", 1 / 3),
+         "rows", 0.25),
         ((2 * sums, -square(sums)), "these are sums over a class, not means: frequent classes lie far out", 0.0),
-        ((2 * unit, -square(unit)), "the means have been brought to length one, which was not asked", 1 / 3),
+        ((2 * unit, -square(unit)), "the means have been brought to length one, which was not asked", 0.25),
         ((unit, 0 * square(unit)), "that is the nearest *direction*: lengths play no part in it", 0.0),
+        ((2 * mean, -np.sqrt(square(mean))), "b holds lengths; it is their squares that are left over", 0.25),
+        ((2 * mean, -square(mean) + np.log(counts[:, 0] / len(y))), "a frequent class gets more room; the nearest mean "
+         "knows nothing of frequencies", 0.25),
     )  # fmt: skip
     tell_apart(found, ((logits(*answer), *said) for answer, *said in mistakes))
+    length = (W * mean).sum(axis=1, keepdims=True) / square(mean)[:, None]
+    if is_close(W, length * mean) and not is_close(length, np.full((K, 1), length.mean()), rtol=1e-2):
+        raise Wrong("every row of W points the right way, but some are too long beside others: is each sum divided by "
+                    "the rows of its own class?", share=0.25)  # fmt: skip
     raise Wrong("the differences between your logits are not those of −‖h − μ‖²")
 
 
 RANKED = 0.85
 """What 05.5 asks for: the rank correlation of score and probe, in the mean over `SOURCE_PROBLEMS` problems."""
-SOURCE_PROBLEMS = 4
+SOURCE_PROBLEMS = 8
+PATIENCE = 15
+"""Seconds in 05.5 after which no further problem is begun."""
 
 
 def draw_sources(draw: np.random.Generator) -> dict[str, object]:
@@ -375,11 +411,16 @@ def _spearman(a: np.ndarray, b: np.ndarray) -> float:
 )
 def check_score(draw: np.random.Generator, score: Callable) -> str:
     """A Spearman correlation of `RANKED` with the probe on unseen rows, in the mean."""
-    rho, with_one_unit, nothings, widths = [], [], [], []
-    for _ in range(SOURCE_PROBLEMS):
+    rho, with_one_unit, nothings, widths, same = [], [], [], [], True
+    started = time.monotonic()
+    for done in range(SOURCE_PROBLEMS):
+        if time.monotonic() - started > PATIENCE:
+            raise Wrong(f"{done} of {SOURCE_PROBLEMS} problems have taken {PATIENCE} seconds, and a score should cost "
+                        "little. (Where columns have very different units, many fits take long.)")  # fmt: skip
         problem = draw_sources(draw)
         labels, probe = problem["labels"], problem["probe"]
         ours = np.array([as_number(must_return(score(x.copy(), labels.copy()))) for x in problem["features"]])
+        same = same and np.ptp(ours) == 0
         rho.append(_spearman(ours, probe))
         nothings.append(_ranks(ours)[probe.argmin()])
         widths.append(_spearman(ours, np.array([x.shape[1] for x in problem["features"]])))
@@ -390,9 +431,11 @@ def check_score(draw: np.random.Generator, score: Callable) -> str:
             with_one_unit.append(rho[-1])
     if np.mean(rho) >= RANKED:
         return (
-            "a score is believed when it ranks what it has not been made for, as here. Now ask of it what lesson 05b "
-            "asks: does it still rank the best few, and does it cost less than trying them?"
+            "and on problems that it was not made for, which is what makes a score worth believing. Now ask of it what "
+            "lesson 05b asks: does it still rank the best few, and does it cost less than trying them?"
         )
+    if same:
+        raise Wrong("every source gets the same score")
     if np.mean(rho) < -RANKED:
         raise Wrong("it ranks well, but upside down: the *larger* score should mean the better source", share=2 / 3)
     if np.mean(with_one_unit) >= RANKED:
@@ -403,7 +446,8 @@ def check_score(draw: np.random.Generator, score: Callable) -> str:
         raise Wrong("a source of many columns that knows nothing of the classes is ranked among the best: with more "
                     "columns than rows, everything can be explained")  # fmt: skip
     if np.mean(rho) > 0.5:
-        raise Wrong(f"it ranks, but its rank correlation with the probe stays below {RANKED}", share=0.5)
+        mean = np.floor(100 * np.mean(rho)) / 100
+        raise Wrong(f"it ranks: {mean:.2f} in the mean over {SOURCE_PROBLEMS} problems. {RANKED} is wanted", share=0.5)
     raise Wrong("it hardly ranks the sources at all")
 
 
@@ -477,6 +521,8 @@ def check_agreeing(draw: np.random.Generator, agreeing: Callable) -> str:
             "with curved features in the place of straight ones"
         )
     flat = _covariances(first, second, centre=False)
+    one_way = (first - first.mean(axis=0)).T @ (second - second.mean(axis=0)) / len(first)
+    triangles = [np.tril(part) + np.tril(part, -1).T for part in (one_way, one_way.T)]
     for known, said in (
         (best[1][:, :d], "these agree *least*: eigenvalues come in rising order"),
         (eigh(C)[1][:, -d:], "these are the directions of largest spread (principal components); whether the views "
@@ -486,6 +532,8 @@ def check_agreeing(draw: np.random.Generator, agreeing: Callable) -> str:
          "though the views agree less there. Where is C?"),
         (eigh(2 * C - 2 * between)[1][:, :d], "the views differ least there, measured in the picture's own units; a "
          "direction in which hardly anything varies wins. Where is C?"),
+        *((eigh(part, C)[1][:, -d:], "aᵀb / n is not symmetric, and eigh reads only one half of it: which view is "
+           "first must not matter") for part in triangles),
         (eigh(flat[1], flat[0])[1][:, -d:], "the mean of all pictures has not been taken off, and a mean agrees with "
          "itself"),
     ):  # fmt: skip
@@ -560,7 +608,10 @@ def check_leave_out(draw: np.random.Generator, leave_out: Callable) -> str:
     for carrier in asked:
         target = draw_target(draw, carrier)
         names = draw.permutation(DISTORTIONS).tolist()
-        found = must_return(leave_out(target["views"], names, target["x"].copy(), target["y"].copy()))
+        found = leave_out(target["views"], names, target["x"].copy(), target["y"].copy())
+        if found is None:
+            raise Wrong("for one target at least your function returns nothing: is a `return` missing? (Where nothing "
+                        "should be left out the answer is the text 'none'.)")  # fmt: skip
         if found not in ("none", *DISTORTIONS):
             raise Wrong(f"{found!r} is neither one of the names nor 'none'")
         chosen.append(found)
@@ -571,16 +622,21 @@ def check_leave_out(draw: np.random.Generator, leave_out: Callable) -> str:
             "not mean without knowledge. The rows that chose cannot also be the test"
         )
     if len(set(chosen)) == 1:
-        raise Wrong(f"you answer {chosen[0]!r} whatever the target: but targets differ in what carries their classes")
+        raise Wrong(f"you answer {chosen[0]!r} whatever the target: but targets differ in what carries their "
+                    "classes. Do your experiments get different marks?")  # fmt: skip
     said = f"{right} of {len(asked)} targets get the views that serve them"
+    if "none" not in chosen and right >= 5:
+        raise Wrong(f"{said}, but something is left out every time, also where nothing should be: is that among your "
+                    "experiments?", share=1 / 3)  # fmt: skip
     if "none" not in chosen:
         raise Wrong(
             f"{said}. Something is left out every time, also where nothing should be: is it chosen by how well the "
-            "views agree?"
+            "views agree, or on rows that the classifier has learned from?"
         )
     if right >= 5:
         raise Wrong(f"{said}: better than chance, but the choice hangs on luck", share=1 / 3)
-    raise Wrong(f"{said}: do the target's labels decide, on rows that the classifier did not learn from?")
+    raise Wrong(f"{said}: do the target's labels decide, on rows that the classifier did not learn from? And is your "
+                "`agreeing` accepted in 05.6?")  # fmt: skip
 
 
 FOUND = 0.9
@@ -644,7 +700,10 @@ def check_challenge(draw: np.random.Generator, find_wrong: Callable) -> str:
     shares = {kind: [] for kind in MISTAKES}
     for kind, one in zip(kinds, draw_mislabelled(draw, kinds), strict=True):
         wrong = np.flatnonzero(one["labels"] != one["truth"])
-        found = as_array(must_return(find_wrong(one["features"].copy(), one["labels"].copy(), len(wrong)))).ravel()
+        found = must_return(find_wrong(one["features"].copy(), one["labels"].copy(), len(wrong)))
+        found = as_array(sorted(found) if isinstance(found, set | frozenset) else found).ravel()
+        if len(found) == len(one["labels"]) and np.isin(found, (0, 1)).all():
+            raise Wrong("that says yes or no of every row; asked are the numbers of the rows: np.flatnonzero")
         if len(found) != len(wrong):
             raise Wrong(f"asked for {len(wrong)} row numbers, {len(found)} came back")
         if not np.isin(found, np.arange(len(one["labels"]))).all() or np.unique(found).size < found.size:
@@ -656,18 +715,21 @@ def check_challenge(draw: np.random.Generator, find_wrong: Callable) -> str:
             "and that without one clean label. Which of them are *right* and merely hard, only a look at the picture "
             "can say: show the suspects to a person, do not delete them unseen"
         )
+    if max(share.values()) < 0.2:
+        raise Wrong("fewer wrong labels than by pointing at random: are these the rows that you trust *most*?")
     if min(share.values()) < 0.4:
         raise Wrong("hardly more wrong labels found than by pointing at random")
+    told = f"{int(100 * share['any'])}% found where a wrong label is any digit, {int(100 * share['pairs'])}% in pairs"
     if share["any"] < 0.75:
         raise Wrong(
-            f"fewer than {FOUND:.0%} found, and many are missed even where a wrong label is any digit. Whoever has "
-            "learned a wrong label does not doubt it, and whoever has learned next to nothing does not either",
+            f"{told}. Many are missed even where the wrong labels do not agree with each other: whoever has learned "
+            "a wrong label does not doubt it, and whoever has learned next to nothing does not either",
             share=0.25,
         )
     if share["any"] >= FOUND:
         raise Wrong(
-            "found where a wrong label is any digit, but too few where digits are taken for *one* other: there a third "
-            "of a class says the same wrong thing, and a classifier believes it",
+            f"{told}, where digits are taken for *one* other: there a third of a class says the same wrong thing, and "
+            "a classifier believes it",
             share=0.5,
         )
-    raise Wrong(f"most of the wrong labels are found, but fewer than {FOUND:.0%} of them", share=0.5)
+    raise Wrong(f"{told}; {FOUND:.0%} of each kind are wanted", share=0.5)
