@@ -103,7 +103,7 @@ check("03.3", fold)
 # %% [markdown]
 # ### 03.4 · Loaded once, shifted anew (3 points, 10 minutes)
 #
-# You get an array of row numbers, `rows`. `load(row)` reads the picture and the label of one row, slowly, from a disk far away, and returns both. `augment(pictures)` takes a batch of pictures and returns them shifted by a little, by lot. *Return a `tf.data.Dataset`* of pictures and labels for `fit` in which
+# You get an array of row numbers, `rows`. `load(row)` reads the picture and the label of one row, slowly, from a disk far away, and returns both; it also works inside `map`. `augment(pictures)` takes a batch of pictures and returns them shifted by a little, by lot. *Return a `tf.data.Dataset`* of pictures and labels for `fit` in which
 #
 # - every row comes once an epoch, in batches of `batch` (the last one may be smaller);
 # - nothing is read from the disk twice, however many epochs there are;
@@ -176,7 +176,7 @@ def colleagues_thaw(network, rate):
     network.optimizer.learning_rate = rate
     backbone.trainable = True
     for layer in backbone.layers:
-        layer.trainable = "block2" in layer.name
+        layer.trainable = layer.name.startswith("block2")
     return network
 
 
