@@ -1,5 +1,6 @@
 """What a lab's cells show, return and keep."""
 
+import copy
 import json
 
 import pytest
@@ -40,6 +41,7 @@ def test_a_check_says_what_it_found_and_is_worth_its_points(answer, points, line
     value, (data,) = shown(lambda: lab.check("99.1", answer))
     assert value == points
     assert repr(value) == f"{points}.0"
+    assert copy.deepcopy(value).out_of == 2
     assert value._repr_html_() == f"<small>{points} of 2 points</small>"
     assert data["text/plain"].startswith(line)
     assert data[CHECK_MIME]["points"] == points

@@ -28,11 +28,15 @@ class Points(float):
 
     out_of: float
 
-    def __new__(cls, points: float, out_of: float):
+    def __new__(cls, points: float, out_of: float) -> "Points":
         """Take the points and how many there are."""
         new = super().__new__(cls, points)
         new.out_of = out_of
         return new
+
+    def __getnewargs__(self) -> tuple[float, float]:
+        """Let it be copied."""
+        return float(self), self.out_of
 
     def __repr__(self) -> str:
         """Return the number alone."""
