@@ -10,7 +10,7 @@ BIN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 PREPARED := $(VENV)/.prepared
 CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
-# Each worker of a test run holds up to 2 GB, so there are two even where there are more cores.
+# Each worker of a test run holds up to 3 GB, so there are two even where there are more cores.
 WORKERS ?= $(if $(filter 1,$(CORES)),1,2)
 
 # What the person's own Python has installed must not shadow what is pinned.

@@ -9,7 +9,7 @@ import torch
 
 from workbook.exercises.exercise import Lab, NotAttempted, Outcome, Wrong
 from workbook.exercises.judge import judge
-from workbook.exercises.values import as_array, as_number, is_blank, is_close, must_return
+from workbook.exercises.values import as_array, as_number, from_set, is_blank, is_close, must_return
 
 LAB = Lab("99")
 
@@ -179,6 +179,8 @@ def test_nothing_reaches_stderr(capsys):
 def test_numbers_come_from_any_container():
     assert as_array(torch.ones(2, requires_grad=True)).tolist() == [1, 1]
     assert as_array([[1, 2]]).shape == (1, 2)
+    assert from_set({3, 1, 2}) == [1, 2, 3]
+    assert from_set((3, 1)) == (3, 1)
     assert not is_close([1, 2], [[1, 2]])
     assert not is_close([1, np.nan], [1, 2])
 

@@ -85,7 +85,7 @@ def catch_up(exercise_id: str, *, labs: Path = LABS, solutions: Path = SOLUTIONS
         raise DeskError(f"{exercise_id!r} is no exercise: expected lab and number, such as 07.4")
     lab = find_lab(parts[1], labs)
     mine = _mine(lab, desk)
-    untouched = _answers(lab)
+    untouched = _answers(_read(lab))
     last = max(int(grade_id.split("-")[2]) for grade_id in untouched)
     if not 1 <= int(parts[2]) <= last + 1:
         raise DeskError(f"lab {lab.stem} has no exercise {exercise_id}; its last is {parts[1]:0>2}.{last}")
@@ -93,10 +93,10 @@ def catch_up(exercise_id: str, *, labs: Path = LABS, solutions: Path = SOLUTIONS
         raise DeskError(
             f"there is no {solutions.name}/{lab.name} to fill in from; `git restore {solutions.name}` brings it"
         )
-    solution = _answers(solutions / lab.name)
+    solution = _answers(_read(solutions / lab.name))
     notebook = _read(mine)
     filled = []
-    for grade_id, cell in _answer_cells(notebook).items():
+    for grade_id, cell in _answers(notebook).items():
         number = int(grade_id.split("-")[2])
         if number >= int(parts[2]) or grade_id not in solution or grade_id not in untouched:
             continue
@@ -116,11 +116,7 @@ def _read(path: Path) -> NotebookNode:
         raise DeskError(f"{path.name} cannot be read as a notebook ({type(error).__name__})") from error
 
 
-def _answers(path: Path) -> dict[str, NotebookNode]:
-    return _answer_cells(_read(path))
-
-
-def _answer_cells(notebook: NotebookNode) -> dict[str, NotebookNode]:
+def _answers(notebook: NotebookNode) -> dict[str, NotebookNode]:
     """Return the cells to write in by nbgrader's id, ``answer-07-3``."""
     graded = ((cell.metadata.get("nbgrader", {}).get("grade_id", ""), cell) for cell in notebook.cells)
     return {grade_id: cell for grade_id, cell in graded if grade_id.startswith("answer-")}

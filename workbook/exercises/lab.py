@@ -38,10 +38,6 @@ class Points(float):
         """Let it be copied."""
         return float(self), self.out_of
 
-    def __repr__(self) -> str:
-        """Return the number alone."""
-        return repr(float(self))
-
     def _repr_html_(self) -> str:
         return f"<small>{self:g} of {self.out_of:g} point{'s' * (self.out_of != 1)}</small>"
 

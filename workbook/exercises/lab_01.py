@@ -606,7 +606,7 @@ def draw_one_shot(draw: np.random.Generator, problems: int = 1) -> Iterator[dict
     The digits of photo_digits are laid over other pieces of the photographs than there, so that no picture of the
     problem has been seen by anybody; its test digits are test rows of photo_digits.
     """
-    # Only where it is needed: every lab is loaded to show the progress, and PyTorch takes seconds to come.
+    # Only where it is needed: the other exercises do without PyTorch, which takes seconds to come.
     import torch
 
     from data_scripts.handwriting import digit_images

@@ -3,17 +3,13 @@
 import copy
 
 import numpy as np
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from workbook.exercises.exercise import Lab, Wrong
 from workbook.exercises.values import as_array, as_number, is_close, must_return, tell_apart
 
 LAB = Lab("02")
-
-
-def _softmax(z: np.ndarray) -> np.ndarray:
-    z = np.exp(z - z.max(axis=1, keepdims=True))
-    return z / z.sum(axis=1, keepdims=True)
 
 
 @LAB.exercise(
@@ -81,7 +77,7 @@ def check_gradient(draw: np.random.Generator, gradient) -> str:
     n, classes = int(draw.integers(7, 12)), int(draw.integers(3, 7))
     z, y = draw.normal(0, 2, (n, classes)), draw.integers(0, classes, n)
     found = as_array(must_return(gradient(z.copy(), y.copy())))
-    p, onehot = _softmax(z), np.eye(classes)[y]
+    p, onehot = softmax(z, axis=1), np.eye(classes)[y]
     right, columns = (p - onehot) / n, np.exp(z) / np.exp(z).sum(axis=0)
     occurs = onehot.any(axis=0)
     if found.shape != z.shape:
@@ -114,7 +110,7 @@ def check_gradient(draw: np.random.Generator, gradient) -> str:
         found = as_array(gradient(far.copy(), y.copy()))
         if not np.isfinite(found).all():
             raise Wrong(f"right for small logits, but not finite for a logit of 1000: {said}", share=2 / 3)
-        if not is_close(found, (_softmax(far) - np.eye(3)[y]) / len(far)):
+        if not is_close(found, (softmax(far, axis=1) - np.eye(3)[y]) / len(far)):
             raise Wrong("finite for a logit of 1000, but no longer right: 1000 and 998 are not alike", share=2 / 3)
     return "each row adds up to zero: raising all logits of a row by the same number changes nothing"
 
@@ -136,7 +132,7 @@ def check_to_features(draw: np.random.Generator, to_features) -> str:
     W, b = draw.normal(size=(classes, width)), draw.normal(size=classes)
     h, y = draw.normal(size=(n, width)), draw.integers(0, classes, n)
     found = as_array(must_return(to_features(W.copy(), b.copy(), h.copy(), y.copy())))
-    error = (_softmax(h @ W.T + b) - np.eye(classes)[y]) / n
+    error = (softmax(h @ W.T + b, axis=1) - np.eye(classes)[y]) / n
     if found.shape == W.shape and is_close(found, error.T @ h):
         raise Wrong("that is the gradient of the head's own weights; asked is what reaches the features")
     if found.shape != h.shape:
@@ -145,7 +141,7 @@ def check_to_features(draw: np.random.Generator, to_features) -> str:
     mistakes = (
         (n * error @ W, "the mean over the rows is missing: everything is n times too large"),
         (error @ W / n, "the mean over the rows is taken twice: everything is n times too small"),
-        ((_softmax(h @ W.T) - own) / n @ W, "the bias is missing in the logits"),
+        ((softmax(h @ W.T, axis=1) - own) / n @ W, "the bias is missing in the logits"),
         (-error @ W, "the sign is turned round: with this, descent would raise the loss"),
         ((error + own / n) @ W, "the labels play no part in it"),
         ((own * error) @ W, "only the row of W of each row's own class is in it; the other logits depend on the "
@@ -181,11 +177,11 @@ def check_floor(draw: np.random.Generator, floor) -> str:
         right = np.log((np.e + classes - 1) / np.e)
         if is_close(found, right, rtol=1e-3):
             continue
-        certain = _softmax(np.eye(classes)[:1])
+        certain = softmax(np.eye(classes)[:1], axis=1)
         mistakes = (
             (0, "zero is the floor of the right loss; a network that is always right does not reach it here"),
-            (-np.log(_softmax(certain)[0, 0]), "that is what logits of 1 and 0 reach; the network may have larger "
-             "ones, which make the inner softmax more certain", 0.5),
+            (-np.log(softmax(certain, axis=1)[0, 0]), "that is what logits of 1 and 0 reach; the network may have "
+             "larger ones, which make the inner softmax more certain", 0.5),
             (np.log(classes), "that is the loss of one that knows nothing; the question is how far down training can "
              "bring it"),
             (np.log(np.e + classes - 1), "that is the other end: certain, and wrong"),

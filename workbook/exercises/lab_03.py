@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from workbook.exercises.exercise import Lab, Wrong
 from workbook.exercises.values import as_array, as_number, is_close, must_return, tell_apart
@@ -34,19 +35,17 @@ def check_cut(draw: np.random.Generator, logit_cut) -> str:
         found, right = as_number(must_return(logit_cut(float(cut)))), np.log(cut / (1 - cut))
         if is_close(found, right, rtol=1e-3):
             continue
-        if is_close(found, cut, rtol=1e-3):
-            raise Wrong("that is the cut for probabilities, and what the metric does unless told: logits of any sign "
-                        "are compared with a number between 0 and 1")  # fmt: skip
-        if found == 0:
-            raise Wrong("0 is where the probability is one half; for other cuts it lies elsewhere", share=0.5)
         mistakes = (
+            (cut, "that is the cut for probabilities, and what the metric does unless told: logits of any sign are "
+             "compared with a number between 0 and 1"),
+            (0, "0 is where the probability is one half; for other cuts it lies elsewhere", 0.5),
             (-right, "the sign is turned round: a stricter cut must ask for a larger logit"),
             (1 / (1 + np.exp(-cut)), "that makes a probability of a logit; here a logit is wanted for a probability"),
             (np.log(cut), "the logarithm of the cut is never above 0, yet a strict cut asks for a positive logit"),
             (right / np.log(2), "that counts in powers of two; the sigmoid is made with e"),
             (right / np.log(10), "that counts in powers of ten; the sigmoid is made with e"),
             (cut / (1 - cut), "those are the odds, which are never negative; logits are"),
-        )
+        )  # fmt: skip
         tell_apart(found, mistakes, rtol=1e-3)
         raise Wrong(f"the sigmoid of your logit is not {cut:.2f}")
     return (
@@ -82,21 +81,22 @@ def check_share_left(draw: np.random.Generator, share_left) -> str:
                 continue
             raise Wrong("right while the layer trains; but with `trainable = False` it keeps its averages, whatever "
                         "`fit` does", share=0.5)  # fmt: skip
-        for known, said, share in (
-            (1.0, "nothing would be lost; in training each step replaces a part, although no optimiser is involved", 0),
-            (momentum ** (epochs * (rows // batch)), "the last batch of an epoch, which is not full, is a step too", 1),
-            (momentum**in_full, "an epoch has a whole number of steps; a batch that is not full counts as one", 1),
+        mistakes = (
+            (1.0, "nothing would be lost; in training each step replaces a part, although no optimiser is involved"),
+            (momentum ** (epochs * (rows // batch)), "the last batch of an epoch, which is not full, is a step too",
+             0.5),
+            (momentum**in_full, "an epoch has a whole number of steps; a batch that is not full counts as one", 0.5),
             (momentum ** np.ceil(in_full), "batches do not run on from one epoch into the next: each epoch ends with "
-             "one that is not full", 1),
-            (momentum**epochs, "the averages move at every step, not once an epoch", 0),
-            (momentum ** (epochs * rows), "the averages move once a batch, not once a picture", 0),
-            ((1 - momentum) ** steps, "in Keras the momentum is the share that is *kept*; PyTorch counts the other", 1),
-            (1 - momentum**steps, "that is the share of the new; asked is what is left of the old", 1),
+             "one that is not full", 0.5),
+            (momentum**epochs, "the averages move at every step, not once an epoch"),
+            (momentum ** (epochs * rows), "the averages move once a batch, not once a picture"),
+            ((1 - momentum) ** steps, "in Keras the momentum is the share that is *kept*; PyTorch counts the other",
+             0.5),
+            (1 - momentum**steps, "that is the share of the new; asked is what is left of the old", 0.5),
             (1 - steps * (1 - momentum), "a share of what is still there goes at each step, so it does not fall along "
-             "a line", 0),
-        ):  # fmt: skip
-            if is_close(found, known, rtol=1e-3, atol=0):
-                raise Wrong(said, share / 2)
+             "a line"),
+        )  # fmt: skip
+        tell_apart(found, mistakes, rtol=1e-3, atol=0)
         if not is_close(found, momentum**steps, rtol=1e-3, atol=1e-12):
             raise Wrong(f"not for {rows} rows in batches of {batch}, {epochs} epochs and a momentum of {momentum:.3f}")
     return (
@@ -228,25 +228,25 @@ def check_pipeline(draw: np.random.Generator, training_batches) -> str:
         # Not TensorFlow's lot: once `tf.random.set_seed` was called, it falls the same in every epoch of a data set.
         return pictures + tf.ensure_shape(tf.numpy_function(shift, [], tf.float32), ())
 
-    def told_one_by_one(found: Any) -> Any:
+    @contextmanager
+    def row_by_row() -> Iterator[None]:
+        """Say that `load` reads one row where it was given several, whatever error came of it, or none."""
+        try:
+            yield
+        except (ValueError, tf.errors.OpError):
+            if not several:
+                raise
         if several:
             raise Wrong("`load` was given several rows at once; it reads one")
-        return found
 
-    try:
-        data = told_one_by_one(training_batches(rows.copy(), load, augment, batch))
-    except (ValueError, tf.errors.OpError):
-        told_one_by_one(None)
-        raise
+    with row_by_row():
+        data = training_batches(rows.copy(), load, augment, batch)
     if not isinstance(must_return(data), tf.data.Dataset):
         raise Wrong(f"expected a tf.data.Dataset, got {type(data).__name__}")
     epochs = []
     for _ in range(3):
-        try:
-            epoch = told_one_by_one([(as_array(x), as_array(y)) for x, y in data.take(3 * len(rows))])
-        except (ValueError, tf.errors.OpError):
-            told_one_by_one(None)
-            raise
+        with row_by_row():
+            epoch = [(as_array(x), as_array(y)) for x, y in data.take(3 * len(rows))]
         if sum(len(y) if y.ndim else 1 for _, y in epoch) > 2 * len(rows):
             raise Wrong("an epoch does not end: the rows are repeated, and `fit` would wait for ever")
         if any(x.ndim != 4 or y.ndim != 1 for x, y in epoch):
@@ -589,7 +589,7 @@ class _Watch:
         for factor in (1 / 255, 1.0):
             scaled = (factor * pictures).astype(np.float32)
             known = as_array(self.twin(scaled)) @ kernel + sum(bias)
-            plain = any(np.allclose(z, form, rtol=1e-3, atol=1e-4) for form in (known, _softmax(known)))
+            plain = any(np.allclose(z, form, rtol=1e-3, atol=1e-4) for form in (known, softmax(known, axis=1)))
             if plain or np.allclose(z, known.clip(z.min(), z.max()), rtol=1e-3, atol=1e-4):
                 if not 0.5 < scaled.max() < 1.01:
                     self.mistakes.setdefault("scale", _SYMPTOMS["scale"])
@@ -601,7 +601,7 @@ class _Watch:
 
     def _look_at_loss(self, model: Any, z: np.ndarray, y: np.ndarray) -> None:
         made = 3 * self.draw.normal(size=z.shape)
-        p = _softmax(made)
+        p = softmax(made, axis=1)
         right = -np.log(p[np.arange(len(y)), y]).mean()
         outputs = p if _are_probabilities(z) else made
         if not is_close(model.compute_loss(y=y, y_pred=outputs.astype(np.float32)), right, rtol=1e-2):
@@ -612,11 +612,6 @@ class _Watch:
         scale = 255 if pictures.max() < 1.01 else 1
         found = np.rint(scale * pictures).astype(np.uint8)
         return any(picture.tobytes() in known for picture in found)
-
-
-def _softmax(z: np.ndarray) -> np.ndarray:
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
 
 
 def _are_probabilities(z: np.ndarray) -> bool:

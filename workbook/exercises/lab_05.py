@@ -5,10 +5,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import torch
+from scipy import stats
 from scipy.linalg import eigh
+from torch import nn
 
+from data_scripts.corrupt import CONFUSED_DIGITS, flip_labels
+from data_scripts.handwriting import digit_images
+from data_scripts.photo_digits import blend
+from data_scripts.photographs import photo_patches
+from data_scripts.pretrained_torch import load_glyphnet
 from workbook.exercises.exercise import Lab, Wrong
-from workbook.exercises.values import as_array, as_number, is_close, must_return, tell_apart
+from workbook.exercises.values import as_array, as_number, from_set, is_close, must_return, tell_apart
 
 LAB = Lab("05")
 
@@ -89,10 +97,6 @@ def check_lands(draw: np.random.Generator, lands: Callable) -> str:
 )
 def check_extract(draw: np.random.Generator, extract: Callable) -> str:
     """Evaluation mode, averaged over places, in the order of the data set, and the network left as it was."""
-    # Only where it is needed: every lab is loaded to show the progress, and PyTorch takes seconds to come.
-    import torch
-    from torch import nn
-
     n = int(draw.integers(21, 31))
     torch.manual_seed(int(draw.integers(2**31)))
     norm = nn.BatchNorm2d(6)
@@ -385,12 +389,8 @@ def _ridge_accuracy(x: np.ndarray, y: np.ndarray, new: np.ndarray, new_y: np.nda
     return float(((new @ weights).argmax(axis=1) == new_y).mean())
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
-    return (values[:, None] > values).sum(axis=1) + (values[:, None] == values).sum(axis=1) / 2
-
-
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
-    return 0.0 if np.ptp(a) == 0 else float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
+    return 0.0 if np.ptp(a) == 0 else float(stats.spearmanr(a, b).statistic)
 
 
 @LAB.exercise(
@@ -422,7 +422,7 @@ def check_score(draw: np.random.Generator, score: Callable) -> str:
         ours = np.array([as_number(must_return(score(x.copy(), labels.copy()))) for x in problem["features"]])
         same = same and np.ptp(ours) == 0
         rho.append(_spearman(ours, probe))
-        nothings.append(_ranks(ours)[probe.argmin()])
+        nothings.append(stats.rankdata(ours)[probe.argmin()] - 0.5)
         widths.append(_spearman(ours, np.array([x.shape[1] for x in problem["features"]])))
         if rho[-1] < RANKED:
             alike = [as_number(score(x / x.std(axis=0), labels.copy())) for x in problem["features"]]
@@ -650,14 +650,6 @@ def draw_mislabelled(draw: np.random.Generator, kinds: Sequence[str] = MISTAKES)
 
     The digits are laid over other pieces of photographs than in photo_digits, so that nobody has seen the pictures.
     """
-    import torch
-
-    from data_scripts.corrupt import CONFUSED_DIGITS, flip_labels
-    from data_scripts.handwriting import digit_images
-    from data_scripts.photo_digits import blend
-    from data_scripts.photographs import photo_patches
-    from data_scripts.pretrained_torch import load_glyphnet
-
     n, (ink, digits) = 300, digit_images()
     rows = np.concatenate([draw.choice(len(digits), n, replace=False) for _ in kinds])
     seeds = draw.integers(0, 2**31, 2 + len(kinds)).tolist()
@@ -671,7 +663,7 @@ def draw_mislabelled(draw: np.random.Generator, kinds: Sequence[str] = MISTAKES)
         truth = digits[rows[mine]]
         partner = CONFUSED_DIGITS if kind == "pairs" else None
         labels = truth.copy()
-        for digit in range(10):  # three in ten of every digit: were it more than half of one, nobody could say which
+        for digit in range(10):  # a third of every digit: were it more than half of one, nobody could say which
             same = truth == digit
             labels[same] = flip_labels(truth[same], 1 / 3, classes=10, seed=seeds[2 + place] + digit, partner=partner)
         yield {"features": features[mine], "labels": labels, "truth": truth}
@@ -701,7 +693,7 @@ def check_challenge(draw: np.random.Generator, find_wrong: Callable) -> str:
     for kind, one in zip(kinds, draw_mislabelled(draw, kinds), strict=True):
         wrong = np.flatnonzero(one["labels"] != one["truth"])
         found = must_return(find_wrong(one["features"].copy(), one["labels"].copy(), len(wrong)))
-        found = as_array(sorted(found) if isinstance(found, set | frozenset) else found).ravel()
+        found = as_array(from_set(found)).ravel()
         if len(found) == len(one["labels"]) and np.isin(found, (0, 1)).all():
             raise Wrong("that says yes or no of every row; asked are the numbers of the rows: np.flatnonzero")
         if len(found) != len(wrong):

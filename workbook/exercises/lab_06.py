@@ -5,7 +5,7 @@ from scipy.special import expit
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from workbook.exercises.exercise import Lab, Wrong
-from workbook.exercises.values import as_array, as_number, is_close, must_return, tell_apart
+from workbook.exercises.values import as_array, as_number, from_set, is_close, must_return, tell_apart
 
 LAB = Lab("06")
 
@@ -375,7 +375,7 @@ def check_target_risk(draw: np.random.Generator, target_risk) -> str:
 def _row_numbers(part: str, value: object) -> np.ndarray:
     if value is None:
         raise Wrong(f"{part!r} is None: every run names these rows, whether its arm needs them or not")
-    rows = as_array(list(value) if isinstance(value, set | frozenset | range) else value)
+    rows = as_array(from_set(value))
     if rows.ndim == 0:
         raise Wrong(f"{part!r} is a single number; an array or a list of row numbers is asked")
     if np.asarray(value).dtype == bool:

@@ -14,8 +14,11 @@ from data_scripts.handwriting import load_handwriting
 from data_scripts.pretrained_torch import load_glyphnet
 from data_scripts.printed_digits import load_printed_digits
 from workbook.exercises.exercise import Lab, Wrong
-from workbook.exercises.values import as_array, as_number, is_close, must_return, tell_apart
+from workbook.exercises.values import as_array, as_number, from_set, is_close, must_return, tell_apart
+from workbook.methods.alignment import shrunk_covariance
+from workbook.methods.torch.deep_alignment import domain_loss, reversal_schedule
 from workbook.methods.torch.learning_curve import unit_length
+from workbook.methods.torch.source_free import entropy
 from workbook.methods.torch.training import as_images, extract_features
 
 LAB = Lab("07")
@@ -84,14 +87,8 @@ def check_null_value(draw: np.random.Generator, null_value) -> str:
     )
 
 
-def _power(C: np.ndarray, exponent: float) -> np.ndarray:
-    values, vectors = np.linalg.eigh(C)
-    return (vectors * values**exponent) @ vectors.T
-
-
-def _shrunk(rows: np.ndarray, share: float, ddof: int = 1) -> np.ndarray:
-    C = np.cov(rows.T, ddof=ddof)
-    return (1 - share) * C + share * np.trace(C) / len(C) * np.eye(len(C))
+def _shrunk(rows: np.ndarray, share: float, ddof: int) -> np.ndarray:
+    return shrunk_covariance(rows, share) * len(rows) / (len(rows) - ddof)
 
 
 @LAB.exercise(
@@ -338,10 +335,6 @@ def _game(draw: np.random.Generator) -> dict:
     return players | {"x_S": normal(9, 6), "y_S": y_S, "x_T": normal(14, 6) + 0.5}
 
 
-def _domain_loss(d_S: torch.Tensor, d_T: torch.Tensor) -> torch.Tensor:
-    return (F.softplus(d_S).mean() + F.softplus(-d_T).mean()) / 2
-
-
 def _slopes(loss: torch.Tensor, players: dict) -> dict[str, np.ndarray]:
     """The gradient of a loss for each player, as one vector; zero where none arrives."""
     found = {}
@@ -399,18 +392,18 @@ def _judge_slopes(found: dict[str, np.ndarray], game: dict, progress: float) -> 
     """Raise `Wrong` unless every player's gradient is the game's."""
     h_S, h_T = game["phi"](game["x_S"]), game["phi"](game["x_T"])
     d_S, d_T = game["judge"](h_S), game["judge"](h_T)
-    pooled = torch.cat([F.softplus(d_S), F.softplus(-d_T)]).mean()
-    task = _slopes(F.cross_entropy(game["head"](h_S), game["y_S"]), game)
-    plain = _slopes(_domain_loss(d_S, d_T), game)
     one, other = F.softplus(d_S), F.softplus(-d_T)
+    pooled = torch.cat([one, other]).mean()
+    task = _slopes(F.cross_entropy(game["head"](h_S), game["y_S"]), game)
+    plain = _slopes(domain_loss(d_S, d_T), game)
     others = {
         "the larger batch counts for more: take the mean over each domain, then half of both": _slopes(pooled, game),
-        "source and target have changed places: 1 stands for the target": _slopes(_domain_loss(-d_S, -d_T), game),
+        "source and target have changed places: 1 stands for the target": _slopes(domain_loss(-d_S, -d_T), game),
         "the losses of a domain's rows are summed up, not averaged": _slopes((one.sum() + other.sum()) / 2, game),
         "the losses of the rows are summed up, not averaged": _slopes(one.sum() + other.sum(), game),
     }
     of_S, of_T = (_slopes(part.mean() / 2, game)["phi"] for part in (one, other))
-    strength = float(np.tanh(5 * progress))
+    strength = reversal_schedule(progress)
     if not is_close(found["head"], task["head"]):
         twice = _slopes(F.cross_entropy(game["head"](h_S).softmax(1), game["y_S"]), game)
         if is_close(found["head"], twice["head"]):
@@ -457,11 +450,6 @@ def _judge_slopes(found: dict[str, np.ndarray], game: dict, progress: float) -> 
     raise Wrong("the features do not get minus λ times the gradient of the judge's loss", share=0.25)
 
 
-def _entropies(z: torch.Tensor) -> torch.Tensor:
-    log_p = z.log_softmax(1)
-    return -(log_p.exp() * log_p).sum(1)
-
-
 @LAB.exercise(
     "07.6",
     "Sure, and in proportion",
@@ -500,7 +488,7 @@ def check_mended_loss(draw: np.random.Generator, mended_loss) -> str:
         return float(value), torch.autograd.grad(value, logits)[0].numpy()
 
     def rows(z):
-        return _entropies(z).mean()
+        return entropy(z).mean()
 
     def mean_entropy(z):
         return torch.special.entr(z.softmax(1).mean(0)).sum()
@@ -538,7 +526,7 @@ def check_mended_loss(draw: np.random.Generator, mended_loss) -> str:
             (lambda z: rows(z) + divergence(z.softmax(1), prior) / n, "every *row* is pulled towards the prior; it is "
              "their mean that should have it", 1 / 3),
             (lambda z: towards(z) - rows(z), "the rows are made unsure: the sign of their entropy is turned", 1 / 3),
-            (lambda z: over_rows(z), "the softmax is taken down the columns; the probabilities of a *row* add up to "
+            (over_rows, "the softmax is taken down the columns; the probabilities of a *row* add up to "
              "one", 0.0),
         )  # fmt: skip
         tell_apart(slope, ((of(loss)[1], said, share) for loss, said, share in mistakes))
@@ -563,7 +551,7 @@ def _row_numbers(run: dict, part: str) -> np.ndarray:
     value = run[part]
     if value is None:
         raise Wrong(f"{part!r} is None: where no row is meant, an empty list is expected")
-    numbers = as_array(sorted(value) if isinstance(value, set | frozenset) else value)
+    numbers = as_array(from_set(value))
     if numbers.ndim != 1:
         raise Wrong(f"{part!r} should be a plain list of row numbers; it has shape {numbers.shape}")
     return numbers

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
+from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.nn import functional as F
@@ -16,18 +17,10 @@ from data_scripts.handwriting import load_handwriting
 from data_scripts.pretrained_torch import load_glyphnet
 from workbook.exercises.exercise import Lab, Wrong
 from workbook.exercises.values import as_array, as_number, is_close, must_return, tell_apart
+from workbook.methods.torch.hints import attention_loss
 from workbook.methods.torch.training import as_images, extract_features
 
 LAB = Lab("08")
-
-
-def _log_softmax(z: np.ndarray) -> np.ndarray:
-    z = z - z.max(axis=-1, keepdims=True)
-    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
-
-
-def _softmax(z: np.ndarray) -> np.ndarray:
-    return np.exp(_log_softmax(z))
 
 
 @LAB.exercise(
@@ -98,12 +91,14 @@ def _gradient(z: np.ndarray, v: np.ndarray, y: np.ndarray, T: float, alpha: floa
     n, classes = z.shape
     has = (y >= 0)[:, None]
     v = v / (1 if "teachers T" in forgotten else T)
-    voice = _softmax(v.mean(axis=0)) if "voice" in forgotten else _softmax(v).mean(axis=0)
-    soft = _softmax(z / (1 if "students T" in forgotten else T)) - voice * (len(v) if "added" in forgotten else 1)
+    voice = softmax(v.mean(axis=0), axis=-1) if "voice" in forgotten else softmax(v, axis=-1).mean(axis=0)
+    soft = softmax(z / (1 if "students T" in forgotten else T), axis=-1) - voice * (
+        len(v) if "added" in forgotten else 1
+    )
     soft = soft * (len(v) if "each" in forgotten else 1)
     soft = soft * (1 if "square" in forgotten else T**2) / (1 if "chain" in forgotten else T)
     onehot = np.eye(classes)[y] if "last class" in forgotten else np.eye(classes)[y] * has
-    hard = _softmax(z / (T if {"hard T", "hard T, derived"} & set(forgotten) else 1)) - onehot
+    hard = softmax(z / (T if {"hard T", "hard T, derived"} & set(forgotten) else 1), axis=-1) - onehot
     hard = hard / (T if "hard T, derived" in forgotten else 1)
     if not {"last class", "pushed"} & set(forgotten):
         hard = hard * has
@@ -191,8 +186,8 @@ _CHOICES = {
 
 
 def _loss(z: np.ndarray, v: np.ndarray, y: np.ndarray, T: float, alpha: float, how: Mapping[str, str]) -> float:
-    log_s = _log_softmax(z / (T if how["student"] == "T" else 1))
-    log_t = _log_softmax(v / (T if how["teacher"] == "T" else 1))
+    log_s = log_softmax(z / (T if how["student"] == "T" else 1), axis=-1)
+    log_t = log_softmax(v / (T if how["teacher"] == "T" else 1), axis=-1)
     if how["arguments"] == "swapped":
         log_s, log_t = log_t, log_s
     first = 0 if how["input"] == "cross" else log_t
@@ -203,8 +198,8 @@ def _loss(z: np.ndarray, v: np.ndarray, y: np.ndarray, T: float, alpha: float, h
         / {"rows": len(z), "entries": z.size, "none": 1}[how["mean"]]
         * {"T²": T * T, "T": T, "1": 1}[how["square"]]
     )
-    at = {"right": z, "twice": _softmax(z), "T": z / T}[how["hard"]]
-    hard = -_log_softmax(at)[np.arange(len(y)), y].mean()
+    at = {"right": z, "twice": softmax(z, axis=-1), "T": z / T}[how["hard"]]
+    hard = -log_softmax(at, axis=-1)[np.arange(len(y)), y].mean()
     return alpha * soft + (1 - alpha) * hard
 
 
@@ -446,14 +441,6 @@ def left_over(maps, given) -> float:
     return float((rest**2).sum() / (target**2).sum())
 
 
-def _attention_apart(maps: np.ndarray, others: np.ndarray) -> float:
-    def attention(maps: np.ndarray) -> np.ndarray:
-        places = (maps**2).sum(axis=1).reshape(len(maps), -1)
-        return places / np.maximum(np.linalg.norm(places, axis=1, keepdims=True), 1e-12)
-
-    return float(((attention(maps) - attention(others)) ** 2).sum(axis=1).mean())
-
-
 @LAB.exercise(
     "08.5",
     "Two forgeries",
@@ -484,7 +471,7 @@ def check_forge(draw: np.random.Generator, forge) -> str:
                 raise Wrong(f"the {which} has shape {one.shape}, the given maps have {given.shape}")
             if not np.isfinite(one).all():
                 raise Wrong(f"not every number of the {which} is finite")
-        apart = _attention_apart(given, first), _attention_apart(given, second)
+        apart = [attention_loss(maps, torch.tensor(one)).item() for one in (first, second)]
         left = left_over(given, first), left_over(given, second)
         good = apart[0] < 1e-6 and left[0] >= 0.5, apart[1] >= 0.1 and left[1] < 1e-6
         share = 0.5 if any(good) else 0.0

@@ -41,6 +41,11 @@ def as_array(value: Any) -> np.ndarray:
         raise Wrong(f"expected numbers, got {type(value).__name__}") from None
 
 
+def from_set(value: Any) -> Any:
+    """Return a set as a sorted list, and all else as it is: for answers, such as rows, whose order means nothing."""
+    return sorted(value) if isinstance(value, set | frozenset) else value
+
+
 def as_number(value: Any) -> float:
     """Return a single number, whatever holds it.
 
@@ -62,20 +67,22 @@ def is_close(value: Any, expected: Any, *, rtol: float = 1e-4, atol: float = 1e-
     return found.shape == wanted.shape and np.allclose(found, wanted, rtol=rtol, atol=atol)
 
 
-def tell_apart(found: Any, known: Iterable[tuple], *, share: float = 0.0, rtol: float = 1e-4) -> None:
+def tell_apart(
+    found: Any, known: Iterable[tuple], *, share: float = 0.0, rtol: float = 1e-4, atol: float = 1e-6
+) -> None:
     """Compare an answer with the values that the usual mistakes give.
 
     Args:
         found: the learner's.
         known: ``(value, what is said of it)``, or with a share of the points as a third; the first match counts.
         share: where a mistake names none.
-        rtol: see `is_close`.
+        rtol, atol: see `is_close`.
 
     Raises:
         Wrong: the answer is one of them.
     """
     for value, said, *own in known:
-        if is_close(found, value, rtol=rtol):
+        if is_close(found, value, rtol=rtol, atol=atol):
             raise Wrong(said, *own or (share,))
 
 
